@@ -1,0 +1,52 @@
+//! The intermediate representation of sparsec and the vocabulary in which operators are described.
+//!
+//! A [`Model`] owns a [`Graph`] of nodes and values in single-assignment form. Nodes keep their operator as
+//! (domain, type, attributes), so an operator nobody has heard of passes through intact. What is *known* of an
+//! operator is an [`OpDef`]: a struct of plain function pointers that return data (shapes, axis relations, work).
+//!
+//! This crate names no operator, reads no file and runs no model.
+//!
+//! ```
+//! use sparsec_ir::{Dim, ElemType, Graph, Node, Type};
+//! let mut g = Graph::new("g");
+//! let x = g.add_input("x", Type::tensor(ElemType::F32, [Dim::from(1), Dim::from(3)]));
+//! let n = g.add_node(Node::new("Relu").input(x), &["y"]);
+//! let y = g.node(n).outputs[0];
+//! g.set_outputs(&[y.unwrap()]);
+//! assert_eq!(g.value(x).uses.len(), 1);
+//! ```
+
+mod attr;
+mod dim;
+mod elem;
+mod fact;
+mod graph;
+mod id;
+mod model;
+mod node_ref;
+mod op;
+mod order;
+mod reason;
+mod relation;
+mod resize;
+mod tensor;
+mod ty;
+
+pub use attr::{Attr, Attrs};
+pub use dim::{Dim, Sym};
+pub use elem::ElemType;
+pub use fact::{Fact, Facts};
+pub use graph::{Def, Graph, Node, Use, Value};
+pub use id::{Id, IdMap, NodeId, ValueId};
+pub use model::{Extra, Function, Model, OpsetImport};
+pub use node_ref::{NodeRef, Operand};
+pub use op::{
+    Affine, ChannelAffine, Contraction, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate, Resize, ShapeRule,
+    Window, Work, WorkRule,
+};
+pub use order::{cycle, topological};
+pub use reason::Reason;
+pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
+pub use resize::{Edit, Resized};
+pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError};
+pub use ty::Type;

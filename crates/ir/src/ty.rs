@@ -1,0 +1,83 @@
+//! Types of values as a model file states them.
+
+use crate::{Dim, ElemType};
+use std::fmt;
+
+/// The type of a value: what the file says, which may be less than what shape inference finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A dense tensor; `shape` is `None` where not even the rank is known.
+    Tensor {
+        /// Element type.
+        elem: ElemType,
+        /// Sizes, symbolic where the file names them.
+        shape: Option<Vec<Dim>>,
+    },
+    /// A sparse tensor.
+    Sparse {
+        /// Element type.
+        elem: ElemType,
+        /// Sizes of the dense tensor it stands for.
+        shape: Option<Vec<Dim>>,
+    },
+    /// A sequence.
+    Sequence(Box<Type>),
+    /// A value that may be absent.
+    Optional(Box<Type>),
+    /// A map from keys of an element type.
+    Map(ElemType, Box<Type>),
+    /// A type of a domain of its own.
+    Opaque {
+        /// Domain.
+        domain: String,
+        /// Name.
+        name: String,
+    },
+}
+
+impl Type {
+    /// A dense tensor of known rank.
+    pub fn tensor(elem: ElemType, shape: impl IntoIterator<Item = Dim>) -> Self {
+        Self::Tensor { elem, shape: Some(shape.into_iter().collect()) }
+    }
+}
+
+/// ONNX's text syntax, e.g. `float[batch,3]`, `seq(int64[])`.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tensor = |f: &mut fmt::Formatter<'_>, elem: &ElemType, shape: &Option<Vec<Dim>>| {
+            write!(f, "{elem}")?;
+            match shape {
+                None => f.write_str("[]"),
+                Some(dims) if dims.is_empty() => Ok(()),
+                Some(dims) => {
+                    f.write_str("[")?;
+                    for (i, d) in dims.iter().enumerate() {
+                        if i > 0 {
+                            f.write_str(",")?;
+                        }
+                        match d.as_sym() {
+                            Some(s) if s.starts_with('?') => f.write_str("?")?,
+                            Some(s) if s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => f.write_str(s)?,
+                            None if d.as_const().is_some() => write!(f, "{d}")?,
+                            _ => write!(f, "\"{d}\"")?,
+                        }
+                    }
+                    f.write_str("]")
+                }
+            }
+        };
+        match self {
+            Self::Tensor { elem, shape } => tensor(f, elem, shape),
+            Self::Sparse { elem, shape } => {
+                f.write_str("sparse_tensor(")?;
+                tensor(f, elem, shape)?;
+                f.write_str(")")
+            }
+            Self::Sequence(t) => write!(f, "seq({t})"),
+            Self::Optional(t) => write!(f, "optional({t})"),
+            Self::Map(k, t) => write!(f, "map({k},{t})"),
+            Self::Opaque { domain, name } => write!(f, "opaque({domain},{name})"),
+        }
+    }
+}
