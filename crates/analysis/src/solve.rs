@@ -209,7 +209,7 @@ fn common_digits(a: &[u32], b: &[u32]) -> Option<Vec<u32>> {
     all.extend(strides(b));
     all.sort_unstable();
     all.dedup();
-    let digit = |w: &[u64]| (w[1] % w[0] == 0).then(|| (w[1] / w[0]) as u32);
+    let digit = |w: &[u64]| w[1].is_multiple_of(w[0]).then(|| (w[1] / w[0]) as u32);
     let mut digits: Vec<u32> = all.windows(2).map(digit).collect::<Option<_>>()?;
     digits.reverse();
     Some(digits)
