@@ -237,7 +237,7 @@ impl Graph {
         ids
     }
     /// Names that this graph takes from enclosing graphs, those of nested subgraphs that it does not define included.
-    fn outer_names(&self, out: &mut Vec<String>) {
+    pub(crate) fn outer_names(&self, out: &mut Vec<String>) {
         out.extend(self.values().filter(|(_, v)| matches!(v.def, Def::Outer)).map(|(_, v)| v.name.clone()));
         let mut nested = Vec::new();
         for (_, n) in self.nodes() {
@@ -344,6 +344,20 @@ impl Graph {
     /// Sets an attribute of a node.
     pub fn set_attr(&mut self, node: NodeId, name: &str, value: Attr) {
         self.node_mut(node).attrs.insert(name.to_string(), value);
+        self.revision += 1;
+    }
+    /// Finds anew what the node's subgraphs use by name: needed after a subgraph or a captured name has changed.
+    pub fn refresh_captures(&mut self, node: NodeId) {
+        if self.node(node).subgraphs().next().is_none() {
+            return;
+        }
+        let captured = self.captures(node);
+        for v in self.values.iter_mut().flatten() {
+            v.uses.retain(|u| *u != Use::Captured(node));
+        }
+        for v in captured {
+            self.value_mut(v).uses.push(Use::Captured(node));
+        }
         self.revision += 1;
     }
     /// Removes an attribute of a node.

@@ -30,6 +30,7 @@ mod reason;
 mod relation;
 mod resize;
 mod tensor;
+pub mod text;
 mod ty;
 
 pub use attr::{Attr, Attrs};
