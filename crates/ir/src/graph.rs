@@ -150,6 +150,14 @@ impl Graph {
     pub fn value(&self, id: ValueId) -> &Value {
         self.values[id.index()].as_ref().expect("the value is live")
     }
+    /// The node of `id`, unless it was removed.
+    pub(crate) fn live_node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.index())?.as_ref()
+    }
+    /// The value of `id`, unless it was removed.
+    pub(crate) fn live_value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(id.index())?.as_ref()
+    }
     /// Live nodes in the order in which they were added.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().enumerate().filter_map(|(i, n)| Some((NodeId::new(i), n.as_ref()?)))
@@ -469,5 +477,19 @@ impl Graph {
     }
     fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes[id.index()].as_mut().expect("the node is live")
+    }
+}
+
+/// The arenas, for tests that break a graph.
+#[cfg(test)]
+pub(crate) struct Parts<'a> {
+    pub(crate) nodes: &'a mut Vec<Option<Node>>,
+    pub(crate) values: &'a mut Vec<Option<Value>>,
+}
+
+#[cfg(test)]
+impl Graph {
+    pub(crate) fn parts_mut(&mut self) -> Parts<'_> {
+        Parts { nodes: &mut self.nodes, values: &mut self.values }
     }
 }
