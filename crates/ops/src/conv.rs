@@ -152,7 +152,7 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 
 /// Groups: channels in all over channels of one group.
 pub(crate) fn quotient(channels: u64, of_a_group: u64) -> Result<u64, OpError> {
-    if of_a_group == 0 || channels % of_a_group != 0 {
+    if of_a_group == 0 || !channels.is_multiple_of(of_a_group) {
         return Err(mismatch("channels against those of one group", channels, of_a_group));
     }
     Ok(channels / of_a_group)

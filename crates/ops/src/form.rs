@@ -5,7 +5,8 @@ use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 /// An axis of an operand or result.
 pub(crate) type At<'a, 'g> = (&'a Operand<'g>, usize);
 
-/// Ties two axes if both have the same static length; an axis that stays unmentioned is frozen by the solver.
+/// Ties two axes of one length. Where one length is known the solver hears of it and freezes what it must; an axis of
+/// length 1 against a longer one is broadcast and relates to nothing.
 pub(crate) fn tie(r: &mut Relations, a: At, b: At, rule: &'static str) {
     if let Some(len) = common_len(a, b) {
         r.tie(a.0.axis(a.1), b.0.axis(b.1), len, rule);
@@ -20,7 +21,10 @@ pub(crate) fn contract(r: &mut Relations, a: At, b: At, rule: &'static str) {
 }
 
 fn common_len(a: At, b: At) -> Option<u64> {
-    a.0.size(a.1).filter(|len| b.0.size(b.1) == Some(*len))
+    match (a.0.size(a.1), b.0.size(b.1)) {
+        (Some(a), Some(b)) => (a == b || (a != 1 && b != 1)).then_some(a.max(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// Ties every axis of `x` in `axes` with the same axis of `y`.

@@ -12,6 +12,7 @@ mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod cumsum;
+mod einsum;
 mod form;
 mod gemm;
 mod group_norm;
@@ -24,6 +25,7 @@ mod reduce;
 mod resize;
 mod softmax;
 mod table;
+mod topk;
 mod unary;
 mod window;
 

@@ -52,8 +52,8 @@ fn window_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let sliding = Sliding::read(node, at_least("kernel_shape", 1, kernel)?)?;
     let rounding = if node.int_or("ceil_mode", 0)? != 0 { Rounding::Up } else { Rounding::Down };
     let mut out = x_dims[..2].to_vec(); // R1
-    for axis in 2..rank {
-        let size = sliding.positions(axis - 2, &x_dims[axis], rounding)?; // R5
+    for (axis, d) in x_dims.iter().enumerate().skip(2) {
+        let size = sliding.positions(axis - 2, d, rounding)?; // R5
         out.push(size.unwrap_or_else(|| unnamed(node, 0, axis)));
     }
     let y = Fact { elem: node.need_input(0)?.fact.elem, shape: Some(out.clone()), content: None };

@@ -9,6 +9,7 @@ pub fn table() -> OpTable {
         crate::conv::OPS,
         crate::conv_transpose::OPS,
         crate::cumsum::OPS,
+        crate::einsum::OPS,
         crate::gemm::OPS,
         crate::group_norm::OPS,
         crate::layer_norm::OPS,
@@ -19,6 +20,7 @@ pub fn table() -> OpTable {
         crate::reduce::OPS,
         crate::resize::OPS,
         crate::softmax::OPS,
+        crate::topk::OPS,
         crate::unary::OPS,
     ];
     OpTable::new(families.into_iter().flatten().copied())
