@@ -8,7 +8,25 @@
 //! assert!(table.get("", "Relu").is_some());
 //! ```
 
+mod batch_norm;
+mod conv;
+mod conv_transpose;
+mod cumsum;
+mod einsum;
+mod form;
+mod gemm;
+mod group_norm;
+mod layer_norm;
+mod lrn;
+mod matmul;
+mod pool;
+mod recurrent;
+mod reduce;
+mod resize;
+mod softmax;
 mod table;
+mod topk;
 mod unary;
+mod window;
 
 pub use table::table;
