@@ -8,7 +8,27 @@
 //! assert!(table.get("", "Relu").is_some());
 //! ```
 
+mod binary;
+mod broadcast;
+mod concat;
+mod constant;
+mod content;
+mod depth_to_space;
+mod expand;
+mod gather;
+mod gather_nd;
+mod one_hot;
+mod pad;
+mod reshape;
+mod shape;
+mod slice;
+mod split;
+mod squeeze;
 mod table;
+mod transpose;
+mod trilu;
 mod unary;
+mod where_;
+mod work;
 
 pub use table::table;
