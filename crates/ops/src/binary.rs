@@ -172,3 +172,46 @@ fn channel(node: &NodeRef, of: fn(f64) -> (f64, f64)) -> Result<Option<ChannelAf
     let (scale, shift) = values.into_iter().map(of).unzip();
     Ok(Some(ChannelAffine { axis: lead + at, scale, shift, statistics: None }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_affine, check_fact};
+
+    #[test]
+    fn arithmetic_on_sizes_is_symbolic() {
+        let text = |op: &str| {
+            format!("g (float[n,6] x) => (int64[] y) <int64[2] k = {{2, 4}}> {{ s = Shape (x) y = {op} (s, k) }}")
+        };
+        check_fact(&text("Mul"), "int64[2] = {2*n,24}");
+        check_fact(&text("Add"), "int64[2] = {n+2,10}");
+        check_fact(&text("Sub"), "int64[2] = {n-2,2}");
+    }
+    #[test]
+    fn whole_numbers_divide_towards_zero() {
+        let text = "g () => (int64[] y) <int64[2] a = {-7, 8}, int64[1] b = {2}> { y = OP (a, b) }";
+        check_fact(&text.replace("OP", "Div"), "int64[2] = {-3,4}");
+        check_fact(&text.replace("OP", "Mod"), "int64[2] = {1,0}");
+        check_fact(&text.replace("OP", "Mod <fmod = 1>"), "int64[2] = {-1,0}");
+    }
+    #[test]
+    fn a_size_is_never_minus_one() {
+        check_fact(
+            "g (float[n,6] x) => (bool[] y) <int64[1] k = {-1}> { s = Shape (x) y = Equal (s, k) }",
+            "bool[2] = {0,0}",
+        );
+    }
+    #[test]
+    fn an_open_comparison_has_no_contents() {
+        check_fact("g (float[n] x) => (bool[] y) <int64[1] k = {3}> { s = Shape (x) y = Less (s, k) }", "bool[1]");
+    }
+    #[test]
+    fn a_constant_along_one_axis_scales_channels() {
+        let text = "g (float[n,2,4] x) => (float[] y) <float[2,1] b = {2, 4}> { y = OP (x, b) }";
+        check_affine(&text.replace("OP", "Div"), Some((1, &[0.5, 0.25], &[0.0, 0.0])));
+        check_affine(&text.replace("OP", "Sub"), Some((1, &[1.0, 1.0], &[-2.0, -4.0])));
+    }
+    #[test]
+    fn a_constant_that_stretches_the_operand_is_not_affine() {
+        check_affine("g (float[n,1] x) => (float[] y) <float[2] b = {2, 4}> { y = Mul (x, b) }", None);
+    }
+}

@@ -76,3 +76,44 @@ pub(crate) fn relate(node: &NodeRef, which: &[Operand], r: &mut Relations) -> Re
 }
 
 const MEETS_DYNAMIC: Reason = Reason::Rule("meets an axis of dynamic length");
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_error, check_fact, check_relation};
+
+    #[test]
+    fn equal_sizes_tie_and_single_slots_relate_to_nothing() {
+        check_relation(
+            "g (float[n,8,4] x, float[8,1] b) => (float[] y) { y = Add (x, b) }",
+            &["B2 x.1 = y.1 x8", "B2 b.0 = y.1 x8", "B2 x.2 = y.2 x4"],
+        );
+    }
+    #[test]
+    fn the_larger_operand_gives_the_axis() {
+        check_relation("g (float[1] a, float[5] b) => (float[] y) { y = Mul (a, b) }", &["B2 b.0 = y.0 x5"]);
+    }
+    #[test]
+    fn a_static_axis_that_meets_a_dynamic_one_is_frozen() {
+        check_relation(
+            "g (float[5] a, float[n] b) => (float[] y) { y = Add (a, b) }",
+            &[
+                "B2 a.0 = y.0 x5",
+                "a.0 frozen: meets an axis of dynamic length",
+                "b.0 frozen: meets an axis of dynamic length",
+                "y.0 frozen: meets an axis of dynamic length",
+            ],
+        );
+    }
+    #[test]
+    fn symbolic_sizes_broadcast() {
+        check_fact("g (float[n,1,4] a, float[m,1] b) => (float[] y) { y = Add (a, b) }", "float[n,m,4]");
+        check_fact("g (float[n] a, float[m] b) => (float[] y) { y = Add (a, b) }", "float[?y.0]");
+    }
+    #[test]
+    fn sizes_that_do_not_fit_are_an_error() {
+        check_error(
+            "g (float[3] a, float[4] b) => (float[] y) { y = Add (a, b) }",
+            "sizes that cannot be broadcast: 3 against 4",
+        );
+    }
+}

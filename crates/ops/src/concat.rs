@@ -88,3 +88,31 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn rows_are_joined_in_operand_order() {
+        check_relation(
+            "g (float[n,3,2] a, float[n,5,2] b) => (float[] y) { y = Concat <axis = 1> (a, b) }",
+            &["R2 a.2 = y.2 x2", "R2 b.2 = y.2 x2", "R1 y.1 = a.1 x3", "R1 y.1@3 = b.1 x5"],
+        );
+    }
+    #[test]
+    fn rows_beside_a_dynamic_operand_are_frozen() {
+        let why = "frozen: joined with an axis of dynamic length";
+        check_relation(
+            "g (float[n] a, float[5] b) => (float[] y) { y = Concat <axis = 0> (a, b) }",
+            &[&format!("a.0 {why}"), &format!("b.0 {why}")],
+        );
+    }
+    #[test]
+    fn contents_are_joined() {
+        check_fact(
+            "g (float[n,4] x) => (int64[] y) <int64[1] m = {-1}> { s = Shape (x) y = Concat <axis = 0> (s, m) }",
+            "int64[3] = {n,4,-1}",
+        );
+    }
+}

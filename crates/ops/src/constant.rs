@@ -153,3 +153,34 @@ fn range_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze_all(&node.need_output(0)?, r, Reason::Rule("counts up")); // R3
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_resize};
+
+    #[test]
+    fn attributes_give_types_and_contents() {
+        check_fact("g () => (int64[] y) { y = Constant <value_ints = [3, 4]> () }", "int64[2] = {3,4}");
+        check_fact("g () => (float y) { y = Constant <value_float = 1.5> () }", "float[]");
+    }
+    #[test]
+    fn filled_vectors_have_contents() {
+        check_fact(
+            "g () => (int64[] y) <int64[1] s = {3}> { y = ConstantOfShape <value = int64[1] {7}> (s) }",
+            "int64[3] = {7,7,7}",
+        );
+    }
+    #[test]
+    fn a_filled_tensor_follows_a_cut() {
+        check_resize(
+            "g () => (float[] y) <int64[2] s = {3, 4}> { y = ConstantOfShape (s) }",
+            &[("y", 1, &[0, 1])],
+            &["operand 0 = 3,2"],
+        );
+    }
+    #[test]
+    fn ranges_count() {
+        let text = "g () => (int64[] y) <int64 a = {7}, int64 b = {0}, int64 c = {-3}> { y = Range (a, b, c) }";
+        check_fact(text, "int64[3] = {7,4,1}");
+    }
+}

@@ -112,3 +112,31 @@ fn relate(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_error, check_fact, check_relation};
+
+    const BLOCK: [&str; 2] = ["#0 frozen: a block of fixed size", "#1 frozen: a block of fixed size"];
+
+    #[test]
+    fn deep_channels_are_products() {
+        let text = "g (float[n,12,5,w] x) => (float[] y) { y = DepthToSpace <blocksize = 2, mode = \"M\"> (x) }";
+        check_fact(&text.replace('M', "DCR"), "float[n,3,10,2*w]");
+        let spatial = "R2 y.2 = x.2*#0";
+        check_relation(&text.replace('M', "DCR"), &[BLOCK[0], BLOCK[1], "R1 x.1 = #0*#1*y.1", spatial]);
+        check_relation(&text.replace('M', "CRD"), &[BLOCK[0], BLOCK[1], "R1 x.1 = y.1*#0*#1", spatial]);
+    }
+    #[test]
+    fn space_to_depth_is_the_inverse() {
+        let text = "g (float[n,3,10,w] x) => (float[] y) { y = SpaceToDepth <blocksize = 2> (x) }";
+        check_relation(text, &[BLOCK[0], BLOCK[1], "R1 y.1 = #0*#1*x.1", "R2 x.2 = y.2*#0"]);
+    }
+    #[test]
+    fn channels_must_fill_blocks() {
+        check_error(
+            "g (float[n,6,5,5] x) => (float[] y) { y = DepthToSpace <blocksize = 2> (x) }",
+            "size and block: 6 against 4",
+        );
+    }
+}

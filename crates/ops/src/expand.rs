@@ -149,3 +149,40 @@ fn tile_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     }
     Ok(if dims == *old { Vec::new() } else { vec![Edit::Content { operand: 1, dims }] }) // R4
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation, check_resize};
+
+    fn expand(x: &str, wanted: &str, len: usize) -> String {
+        format!("g (float[{x}] x) => (float[] y) <int64[{len}] s = {{{wanted}}}> {{ y = Expand (x, s) }}")
+    }
+
+    #[test]
+    fn repeated_single_slots_are_free() {
+        check_relation(
+            &expand("1,4", "2, 3, 1", 3),
+            &["s.0 frozen: holds sizes", "y.0 free", "y.1 free", "R1 x.1 = y.2 x4"],
+        );
+    }
+    #[test]
+    fn entries_of_one_stay() {
+        let text = expand("1,4", "2, 3, 1", 3);
+        check_resize(&text, &[("x", 1, &[0, 1]), ("y", 2, &[0, 1])], &[]);
+        check_resize(&text, &[("y", 1, &[0, 2])], &["operand 1 = 2,2,1"]);
+    }
+    #[test]
+    fn tile_repeats_rows() {
+        let text = "g (float[n,3] x) => (float[] y) <int64[2] s = {1, 2}> { y = Tile (x, s) }";
+        check_fact(text, "float[n,6]");
+        check_relation(text, &["s.0 frozen: holds sizes", "R3 x.1 = y.1 x3", "R3 x.1 = y.1@3 x3"]);
+    }
+    #[test]
+    fn copies_of_a_single_slot_are_counted() {
+        check_resize(
+            "g (float[1,3] x) => (float[] y) <int64[2] s = {5, 2}> { y = Tile (x, s) }",
+            &[("y", 0, &[1, 4]), ("x", 1, &[0]), ("y", 1, &[0, 3])],
+            &["operand 1 = 2,2"],
+        );
+    }
+}

@@ -104,3 +104,44 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let renumbered = kept.into_iter().filter_map(|i| place(*slots.get(i as usize)?));
     Ok(vec![Edit::Content { operand: 1, dims: renumbered.map(Dim::from).collect() }]) // R5
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation, check_resize};
+
+    #[test]
+    fn constant_indices_pick() {
+        check_relation(
+            "g (float[n,4,2] x) => (float[] y) <int64[2] i = {3, -3}> { y = Gather <axis = 1> (x, i) }",
+            &["R1 x.2 = y.2 x2", "i.0 frozen: holds sizes", "x.1 free", "R2 x.1@3 = y.1 x1", "R2 x.1@1 = y.1@1 x1"],
+        );
+    }
+    #[test]
+    fn a_scalar_index_needs_its_slot() {
+        let text = "g (float[n,4,2] x) => (float[] y) <int64 i = {2}> { y = Gather <axis = 1> (x, i) }";
+        check_relation(text, &["R1 x.2 = y.1 x2", "x.1 free", "x.1@2 x1 frozen: selected by a constant index"]);
+        check_resize(text, &[("x", 1, &[0, 2])], &["operand 1 = 1"]);
+    }
+    #[test]
+    fn data_freezes_the_axis_it_addresses() {
+        check_relation(
+            "g (float[9,4] x, int64[n,5] i) => (float[] y) { y = Gather (x, i) }",
+            &["R1 x.1 = y.2 x4", "x.0 frozen: indexed by data", "R4 i.1 = y.1 x5"],
+        );
+    }
+    #[test]
+    fn constant_indices_are_renumbered() {
+        check_resize(
+            "g (float[n,4] x) => (float[] y) <int64[3] i = {3, 1, 0}> { y = Gather <axis = 1> (x, i) }",
+            &[("x", 1, &[0, 3]), ("y", 1, &[0, 2])],
+            &["operand 1 = 1,0"],
+        );
+    }
+    #[test]
+    fn contents_are_picked() {
+        check_fact(
+            "g (float[n,4] x) => (int64[] y) <int64 i = {-1}> { s = Shape (x) y = Gather (s, i) }",
+            "int64[] = {4}",
+        );
+    }
+}

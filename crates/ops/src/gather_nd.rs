@@ -158,3 +158,33 @@ fn scatter_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn tuples_address_leading_axes() {
+        let text = "g (float[7,8,4] x, int64[n,3,2] i) => (float[] y) { y = GatherND (x, i) }";
+        check_fact(text, "float[n,3,4]");
+        check_relation(
+            text,
+            &[
+                "y.0 frozen: meets an axis of another length",
+                "i.0 frozen: meets an axis of another length",
+                "R3 i.1 = y.1 x3",
+                "i.2 frozen: indexed by data",
+                "x.0 frozen: indexed by data",
+                "x.1 frozen: indexed by data",
+                "R2 x.2 = y.2 x4",
+            ],
+        );
+    }
+    #[test]
+    fn elements_are_addressed_along_one_axis() {
+        check_relation(
+            "g (float[7,4] x, int64[3,4] i) => (float[] y) { y = GatherElements (x, i) }",
+            &["x.0 frozen: indexed by data", "R3 i.0 = y.0 x3", "R2 x.1 = i.1 x4", "R2 x.1 = y.1 x4"],
+        );
+    }
+}

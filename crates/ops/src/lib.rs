@@ -25,6 +25,8 @@ mod slice;
 mod split;
 mod squeeze;
 mod table;
+#[cfg(test)]
+mod testing_data;
 mod transpose;
 mod trilu;
 mod unary;

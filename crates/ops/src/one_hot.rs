@@ -48,3 +48,15 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn classes_are_addressed_by_data() {
+        let text = "g (int64[n,5] x) => (float[] y) <int64 d = {9}, float[2] v = {0, 1}> { y = OneHot (x, d, v) }";
+        check_fact(text, "float[n,5,9]");
+        check_relation(text, &["v.0 frozen: holds sizes", "y.2 frozen: indexed by data", "R2 x.1 = y.1 x5"]);
+    }
+}

@@ -86,3 +86,33 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    const PAD: &str = "g (float[n,3,5] x) => (float[] y) <int64[6] p = {0, 1, 0, 0, 2, 0}> { y = Pad <mode = \"M\"> (x, p) }";
+
+    #[test]
+    fn padding_surrounds_the_slots() {
+        check_fact(&PAD.replace('M', "constant"), "float[n,6,5]");
+        check_relation(
+            &PAD.replace('M', "constant"),
+            &[
+                "p.0 frozen: holds sizes",
+                "R2 y.1@1 = x.1 x3",
+                "y.1@0 x1 frozen: padding",
+                "y.1@4 x2 frozen: padding",
+                "R1 x.2 = y.2 x5",
+            ],
+        );
+    }
+    #[test]
+    fn modes_that_read_neighbours_freeze_the_axis() {
+        let why = "frozen: a window mixes neighbouring slots";
+        check_relation(
+            &PAD.replace('M', "reflect"),
+            &["p.0 frozen: holds sizes", &format!("x.1 {why}"), &format!("y.1 {why}"), "R1 x.2 = y.2 x5"],
+        );
+    }
+}

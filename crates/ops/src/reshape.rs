@@ -268,3 +268,81 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let unchanged = entries == Some(&dims);
     Ok(if unchanged { Vec::new() } else { vec![Edit::Content { operand: 1, dims }] }) // R6
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_error, check_fact, check_relation, check_resize};
+
+    fn reshape(x: &str, wanted: &[i64]) -> String {
+        let entries: Vec<String> = wanted.iter().map(i64::to_string).collect();
+        let (len, entries) = (entries.len(), entries.join(", "));
+        format!("g (float[{x}] x) => (float[] y) <int64[{len}] s = {{{entries}}}> {{ y = Reshape (x, s) }}")
+    }
+    const SIZES: &str = "s.0 frozen: holds sizes";
+
+    #[test]
+    fn zero_copies_and_minus_one_takes_the_rest() {
+        check_fact(&reshape("n,6,4", &[0, -1]), "float[n,24]");
+        check_fact(&reshape("n,6,4", &[-1, 4]), "float[6*n,4]");
+        check_fact(&reshape("n,6,h", &[0, 2, 3, -1]), "float[n,2,3,h]");
+    }
+    #[test]
+    fn element_counts_must_agree() {
+        check_error(&reshape("2,6", &[5, 2]), "numbers of elements: 12 against 10");
+    }
+    #[test]
+    fn merged_axes_are_digits_of_the_flat_one() {
+        check_relation(&reshape("n,6,4", &[0, -1]), &[SIZES, "R4 y.1 = x.1*x.2"]);
+    }
+    #[test]
+    fn a_split_axis_is_the_product_of_its_digits() {
+        check_relation(
+            &reshape("n,16,12", &[0, 0, 3, 4]),
+            &[SIZES, "R3 x.1 = y.1 x16", "R4 x.2 = y.2*y.3"],
+        );
+    }
+    #[test]
+    fn crossing_factorisations_share_a_virtual_digit() {
+        check_relation(&reshape("6,4", &[3, 8]), &[SIZES, "R4 x.0 = y.0*#0", "R4 y.1 = #0*x.1"]);
+    }
+    #[test]
+    fn factorisations_without_refinement_freeze() {
+        let why = "frozen: two factorisations of the axis meet";
+        let all = ["x.0", "x.1", "y.0", "y.1"].map(|a| format!("{a} {why}"));
+        let all: Vec<&str> = std::iter::once(SIZES).chain(all.iter().map(String::as_str)).collect();
+        check_relation(&reshape("6,4", &[4, 6]), &all);
+    }
+    #[test]
+    fn static_axes_merged_with_a_dynamic_one_are_frozen() {
+        check_relation(
+            &reshape("n,6,8", &[-1, 8]),
+            &[SIZES, "x.1 frozen: merged with an axis of dynamic length", "R3 x.2 = y.1 x8"],
+        );
+    }
+    #[test]
+    fn blocks_are_matched_from_the_right_past_unknown_sizes() {
+        check_relation(
+            "g (float[n,4,8] x, int64[1] k) => (float[] y) <int64[1] e = {32}> {
+                s = Concat <axis = 0> (k, e) y = Reshape (x, s) }",
+            &["s.0 frozen: holds sizes", "x.1 frozen: merged with an axis of dynamic length"],
+        );
+    }
+    #[test]
+    fn single_slots_are_ignored() {
+        check_relation(&reshape("1,6,1", &[6]), &["R3 x.1 = y.0 x6"]);
+    }
+    #[test]
+    fn literal_sizes_follow_a_cut_and_dynamic_ones_are_copied() {
+        let cut: &[u32] = &[0, 2, 3];
+        check_resize(&reshape("n,16,12", &[-1, 16, 3, 4]), &[("y", 3, cut)], &["operand 1 = -1,16,3,3"]);
+        check_resize(&reshape("n,6,4", &[0, -1]), &[("y", 1, cut)], &[]);
+    }
+    #[test]
+    fn flatten_merges_on_both_sides() {
+        check_relation(
+            "g (float[n,6,4] x) => (float[] y) { y = Flatten (x) }",
+            &["R4 y.1 = x.1*x.2"],
+        );
+        check_fact("g (float[n,6,4] x) => (float[] y) { y = Flatten <axis = -1> (x) }", "float[6*n,4]");
+    }
+}

@@ -48,3 +48,22 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze_all(&node.need_output(0)?, r, Reason::Rule("holds sizes")); // R3
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn sizes_are_contents() {
+        check_fact("g (float[n,3,h] x) => (int64[] y) { y = Shape (x) }", "int64[3] = {n,3,h}");
+        check_fact("g (float[n,3,h] x) => (int64[] y) { y = Shape <start = -2, end = 2> (x) }", "int64[1] = {3}");
+        check_fact("g (float[n,3,h] x) => (int64 y) { y = Size (x) }", "int64[] = {3*h*n}");
+    }
+    #[test]
+    fn what_is_only_measured_is_free() {
+        check_relation(
+            "g (float[n,3] x) => (int64[] y) { y = Shape (x) }",
+            &["x.0 free", "x.1 free", "y.0 frozen: holds sizes"],
+        );
+    }
+}

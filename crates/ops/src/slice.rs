@@ -215,3 +215,56 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     }
     Ok(edits)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation, check_resize};
+
+    fn slice(x: &str, [start, end, axis, step]: [i64; 4]) -> String {
+        format!(
+            "g (float[{x}] x) => (float[] y) <int64[1] s = {{{start}}}, int64[1] e = {{{end}}}, int64[1] a = {{{axis}}},
+                int64[1] p = {{{step}}}> {{ y = Slice (x, s, e, a, p) }}"
+        )
+    }
+    const SIZES: [&str; 4] =
+        ["s.0 frozen: holds sizes", "e.0 frozen: holds sizes", "a.0 frozen: holds sizes", "p.0 frozen: holds sizes"];
+    #[track_caller]
+    fn check(text: &str, expect: &[&str]) {
+        check_relation(text, &[&SIZES[..], expect].concat());
+    }
+
+    #[test]
+    fn ranges_link_with_their_step() {
+        check(&slice("n,8", [2, i64::MAX, 1, 1]), &["R1 x.1@2 = y.1 x6"]);
+        check(&slice("n,8", [-1, i64::MIN, 1, -1]), &["R1 x.1@7/-1 = y.1 x8"]);
+        check(&slice("n,8", [1, 8, -1, 3]), &["R1 x.1@1/3 = y.1 x3"]);
+    }
+    #[test]
+    fn a_whole_axis_is_the_same_axis() {
+        check(&slice("n,8", [0, 100, 1, 1]), &["R2 x.1 = y.1 x8"]);
+    }
+    #[test]
+    fn ranges_over_symbolic_sizes_are_evaluated_where_they_can_be() {
+        check_fact(&slice("n,8", [0, i64::MAX, 0, 1]), "float[n,8]");
+        check_fact(&slice("n,8", [1, i64::MAX, 0, 1]), "float[n-1,8]");
+        check_fact(&slice("n,8", [0, 5, 0, 1]), "float[?y.0,8]");
+    }
+    #[test]
+    fn contents_are_sliced() {
+        check_fact(
+            "g (float[n,4,6] x) => (int64[] y) <int64[1] b = {-2}, int64[1] e = {9223372036854775807}> {
+                s = Shape (x) y = Slice (s, b, e) }",
+            "int64[2] = {4,6}",
+        );
+    }
+    #[test]
+    fn a_contiguous_range_follows_what_is_kept() {
+        let text = slice("n,8", [-4, i64::MAX, 1, 1]);
+        check_resize(&text, &[("x", 1, &[0, 3, 5, 7])], &["operand 1 = 2", "operand 2 = 4"]);
+        check_resize(&text, &[("x", 1, &[4, 6])], &["operand 1 = 0", "operand 2 = 2"]);
+    }
+    #[test]
+    fn a_strided_range_becomes_a_gather() {
+        check_resize(&slice("n,8", [0, 8, 1, 2]), &[("x", 1, &[0, 1, 4, 6])], &["gather 1: [0, 2, 3]"]);
+    }
+}

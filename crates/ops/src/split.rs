@@ -147,3 +147,42 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     }
     Ok(edits)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation, check_resize};
+
+    const HALVES: &str = "g (float[n,8] x) => (float[] a, float[] b) { a, b = Split <axis = 1, num_outputs = 2> (x) }";
+
+    #[test]
+    fn parts_are_segments() {
+        check_relation(HALVES, &["R1 x.1 = a.1 x4", "R1 x.1@4 = b.1 x4"]);
+    }
+    #[test]
+    fn the_last_part_is_the_smaller_one() {
+        check_relation(
+            "g (float[7] x) => (float[] a, float[] b) { a, b = Split <num_outputs = 2> (x) }",
+            &["R1 x.0 = a.0 x4", "R1 x.0@4 = b.0 x3"],
+        );
+    }
+    #[test]
+    fn sizes_appear_where_parts_become_unequal() {
+        check_resize(HALVES, &[("x", 1, &[0, 1, 2, 5])], &["operand 1 = 3,1", "no num_outputs"]);
+        check_resize(HALVES, &[("x", 1, &[0, 1, 4, 5])], &[]);
+    }
+    #[test]
+    fn given_sizes_follow() {
+        check_resize(
+            "g (float[n,8] x) => (float[] a, float[] b) <int64[2] s = {5, 3}> { a, b = Split <axis = 1> (x, s) }",
+            &[("x", 1, &[0, 1, 5])],
+            &["operand 1 = 2,1"],
+        );
+    }
+    #[test]
+    fn contents_are_split() {
+        check_fact(
+            "g (float[n,4,6] x) => (int64[] a, int64[] b) <int64[2] k = {2, 1}> { s = Shape (x) a, b = Split (s, k) }",
+            "int64[2] = {n,4}",
+        );
+    }
+}

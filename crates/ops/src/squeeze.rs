@@ -99,3 +99,35 @@ fn tie(node: &NodeRef, pairs: &[(usize, usize)], r: &mut Relations) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_error, check_fact, check_relation};
+
+    #[test]
+    fn other_axes_shift() {
+        check_relation(
+            "g (float[n,1,3,1,5] x) => (float[] y) <int64[2] a = {1, -2}> { y = Squeeze (x, a) }",
+            &["a.0 frozen: holds sizes", "R1 x.2 = y.1 x3", "R1 x.4 = y.2 x5"],
+        );
+        check_relation(
+            "g (float[n,3] x) => (float[] y) <int64[2] a = {0, -1}> { y = Unsqueeze (x, a) }",
+            &["a.0 frozen: holds sizes", "R1 x.1 = y.2 x3"],
+        );
+    }
+    #[test]
+    fn contents_pass_to_scalars_and_back() {
+        check_fact(
+            "g (float[n,3] x) => (int64[] y) <int64 i = {0}, int64[1] a = {0}> {
+                s = Shape (x) d = Gather (s, i) y = Unsqueeze (d, a) }",
+            "int64[1] = {n}",
+        );
+    }
+    #[test]
+    fn wide_axes_are_not_squeezed() {
+        check_error(
+            "g (float[n,3] x) => (float[] y) <int64[1] a = {1}> { y = Squeeze (x, a) }",
+            "size of a squeezed axis: 3 against 1",
+        );
+    }
+}

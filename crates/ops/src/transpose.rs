@@ -47,3 +47,17 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn axes_are_permuted() {
+        check_relation(
+            "g (float[n,3,5] x) => (float[] y) { y = Transpose <perm = [0, 2, 1]> (x) }",
+            &["R1 x.2 = y.1 x5", "R1 x.1 = y.2 x3"],
+        );
+        check_fact("g (float[n,3,5] x) => (float[] y) { y = Transpose (x) }", "float[5,3,n]");
+    }
+}

@@ -39,3 +39,16 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::check_relation;
+
+    #[test]
+    fn the_last_two_axes_are_frozen() {
+        let why = "frozen: keeps a triangle";
+        let frozen = ["x.1", "y.1", "x.2", "y.2"].map(|a| format!("{a} {why}"));
+        let expect: Vec<&str> = std::iter::once("R2 x.0 = y.0 x3").chain(frozen.iter().map(String::as_str)).collect();
+        check_relation("g (float[3,5,5] x) => (float[] y) { y = Trilu (x) }", &expect);
+    }
+}

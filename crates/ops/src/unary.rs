@@ -183,3 +183,32 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn every_axis_is_the_same_axis() {
+        check_relation("g (float[n,3,2] x) => (float[] y) { y = Relu (x) }", &["R2 x.1 = y.1 x3", "R2 x.2 = y.2 x2"]);
+    }
+    #[test]
+    fn the_operand_that_gives_a_type_is_free() {
+        check_relation(
+            "g (float[3] x, double[4] t) => (double[] y) { y = CastLike (x, t) }",
+            &["R2 x.0 = y.0 x3", "t.0 free"],
+        );
+    }
+    #[test]
+    fn sizes_survive_the_way_through_floats() {
+        check_fact(
+            "g (float[n,3] x) => (int64[] y) { s = Shape (x) f = Cast <to = 1> (s) r = Floor (f) y = Cast <to = 7> (r) }",
+            "int64[2] = {n,3}",
+        );
+    }
+    #[test]
+    fn dropout_masks_are_booleans() {
+        check_fact("g (float[n,3] x) => (float[] y) { y, m = Dropout (x) }", "float[n,3]");
+        check_fact("g (float[n,3] x) => (bool[] y) { z, m = Dropout (x) y = Not (m) }", "bool[n,3]");
+    }
+}

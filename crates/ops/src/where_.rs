@@ -52,3 +52,24 @@ fn choose(condition: &Option<Vec<Dim>>, yes: &Option<Vec<Dim>>, no: &Option<Vec<
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     broadcast::relate(node, &operands(node)?, r) // R1
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn a_known_condition_chooses_contents() {
+        check_fact(
+            "g (float[n,6] x) => (int64[] y) <int64[1] k = {-1}, int64[2] one = {1, 1}> {
+                s = Shape (x) c = Equal (s, k) y = Where (c, one, s) }",
+            "int64[2] = {n,6}",
+        );
+    }
+    #[test]
+    fn three_operands_are_broadcast_together() {
+        check_relation(
+            "g (bool[4] c, float[3,4] a, float[3,1] b) => (float[] y) { y = Where (c, a, b) }",
+            &["B2 a.0 = y.0 x3", "B2 b.0 = y.0 x3", "B2 c.0 = y.1 x4", "B2 a.1 = y.1 x4"],
+        );
+    }
+}
