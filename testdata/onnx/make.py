@@ -217,6 +217,7 @@ def hostile():
     put("dims_overflow", ordinary(inits=[raw("w", T.FLOAT, [2**62, 2**62, 4], bytes(4))]))
     put("dims_negative", ordinary(inits=[raw("w", T.FLOAT, [-1], bytes(4))]))
     put("strings_lie", ordinary(inits=[T(name="w", data_type=T.STRING, dims=[2**40], string_data=[b"a"])]))
+    put("sixths_lie", ordinary(inits=[T(name="w", data_type=T.FLOAT6E2M3, dims=[4], int32_data=[1, 2, 3])]))
     put("element_type", ordinary(inits=[raw("w", 99, [1], bytes(4))]))
     put("element_range", ordinary(inits=[T(name="w", data_type=T.UINT8, dims=[1], int32_data=[256])]))
     put("two_storages", ordinary(inits=[T(name="w", data_type=T.FLOAT, dims=[1], float_data=[1], raw_data=bytes(4))]))

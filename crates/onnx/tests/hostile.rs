@@ -1,5 +1,7 @@
 //! Files that are wrong, and the sentence that each earns. Files are written by `testdata/onnx/make.py`.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{field, int, model, node, testdata};
@@ -25,8 +27,9 @@ fn tensors_whose_sizes_and_data_disagree_are_named() {
     );
     check(
         "strings_lie",
-        "initialiser `w`: sizes [1099511627776] ask for another number of strings than the 1 there are",
+        "initialiser `w`: sizes [1099511627776] ask for another number of elements than the 1 there are",
     );
+    check("sixths_lie", "initialiser `w`: sizes [4] ask for another number of elements than the 3 there are");
     check("element_type", "initialiser `w`: 99 is not an element type of the standard");
     check("element_range", "initialiser `w`: 256 does not fit uint8");
     check("two_storages", "initialiser `w`: data is stored in more than one field");
