@@ -200,3 +200,74 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         transposed: true,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_resize, check_shape, check_work, linear};
+
+    fn text(w: &str, attrs: &str) -> String {
+        format!(
+            r#"g (float[n,4,5] x) => (y) <float[{w}] w = ["location": "random:1"]> {{ y = ConvTranspose <{attrs}> (x, w) }}"#
+        )
+    }
+
+    #[test]
+    fn r1_r2_r3_one_group() {
+        check_relation(
+            &text("4,6,2", "strides=[2]"),
+            "R1 x:1 * w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             R2 y:1 = w:1",
+        );
+    }
+
+    #[test]
+    fn r4_r5_groups_leave_whole_and_group_follows() {
+        let grouped = text("4,3,2", "group=2");
+        check_relation(
+            &grouped,
+            "R1 x:1 * w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             R4 x:1 = $0(2) x $1(2)
+             R4 y:1 = $0(2) x $2(3)
+             R4 $2(3) = w:1",
+        );
+        check_resize(&grouped, &[("x", 1, &[0, 1]), ("w", 0, &[0, 1]), ("y", 1, &[0, 1, 2])], "group=Int(1)");
+        check_resize(&grouped, &[("y", 1, &[0, 3]), ("w", 1, &[0])], "");
+    }
+
+    #[test]
+    fn r7_sizes() {
+        check_shape(&text("4,6,2", "strides=[2]"), "float[n,6,10]");
+        check_shape(&text("4,6,3", "strides=[2], pads=[1,1], output_padding=[1]"), "float[n,6,10]");
+        check_shape(&text("4,6,3", "strides=[2], dilations=[2]"), "float[n,6,13]");
+        check_shape(&text("4,6,3", r#"strides=[2], auto_pad="SAME_LOWER""#), "float[n,6,10]");
+        check_shape(&text("4,6,3", "strides=[2], output_shape=[9]"), "float[n,6,9]");
+        check_shape(&text("4,3,2", "group=2"), "float[n,6,6]");
+        let error = "error: padding takes away more than there is: 6 against -4";
+        check_shape(&text("4,3,2", "pads=[5,5]"), error);
+    }
+
+    #[test]
+    fn work_counts_every_tap_of_every_input() {
+        let kernel = Kernel::Conv { cin: 4, cout: 6, groups: 2, taps: 2, positions: 3 * 6, transposed: true };
+        check_work(&text("4,3,2", "group=2"), &[("n", 3)], kernel, 3 * 5 * 4 * 3 * 2);
+    }
+
+    #[test]
+    fn linear_derives_padding_from_the_stated_shape() {
+        let padding = |attrs: &str| {
+            let w = linear(&text("4,6,3", attrs)).unwrap().unwrap().window.unwrap();
+            (w.pads_begin[0], w.pads_end[0])
+        };
+        // 2·4 + 3 = 11 slots, of which 10 stay.
+        assert_eq!(padding("strides=[2], output_shape=[10]"), (1, 0));
+        assert_eq!(padding(r#"strides=[2], output_shape=[10], auto_pad="SAME_UPPER""#), (0, 1));
+        assert_eq!(padding("strides=[2], pads=[1,0]"), (1, 0));
+    }
+}

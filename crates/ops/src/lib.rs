@@ -25,6 +25,8 @@ mod reduce;
 mod resize;
 mod softmax;
 mod table;
+#[cfg(test)]
+mod testing;
 mod topk;
 mod unary;
 mod window;
