@@ -119,7 +119,6 @@ fn affine(node: &NodeRef) -> Result<Option<ChannelAffine>, OpError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{affine, check_relation, check_shape};
 
     fn text(x: &str, opset: i64, results: &str, attrs: &str) -> String {
