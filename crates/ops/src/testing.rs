@@ -125,6 +125,7 @@ pub(crate) fn check_resize(text: &str, cuts: &[(&str, usize, &[u32])], expect: &
         Edit::Content { operand, dims } => {
             format!("#{operand}=[{}]", dims.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","))
         }
+        Edit::NoAttr(name) => format!("no {name}"),
         Edit::Gather { axis, indices } => format!("gather {axis} {indices:?}"),
     };
     let found = match found {
