@@ -296,7 +296,10 @@ mod tests {
     }
     #[test]
     fn a_split_axis_is_the_product_of_its_digits() {
-        check_relation(&reshape("n,16,12", &[0, 0, 3, 4]), &[SIZES, "R3 x.1 = y.1 x16", "R4 x.2 = y.2*y.3"]);
+        check_relation(
+            &reshape("n,16,12", &[0, 0, 3, 4]),
+            &[SIZES, "R3 x.1 = y.1 x16", "R4 x.2 = y.2*y.3"],
+        );
     }
     #[test]
     fn crossing_factorisations_share_a_virtual_digit() {
@@ -336,7 +339,10 @@ mod tests {
     }
     #[test]
     fn flatten_merges_on_both_sides() {
-        check_relation("g (float[n,6,4] x) => (float[] y) { y = Flatten (x) }", &["R4 y.1 = x.1*x.2"]);
+        check_relation(
+            "g (float[n,6,4] x) => (float[] y) { y = Flatten (x) }",
+            &["R4 y.1 = x.1*x.2"],
+        );
         check_fact("g (float[n,6,4] x) => (float[] y) { y = Flatten <axis = -1> (x) }", "float[6*n,4]");
     }
 }
