@@ -136,3 +136,6 @@ fn rows(t: &Tensor, range: Range<u64>) -> Tensor {
     dims[0] = range.end - range.start;
     Tensor::raw(t.elem, dims, part).expect("rows are whole")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
 //! Sample data and what is computed from it.
 
 pub mod data;
+pub mod metric;
