@@ -68,6 +68,10 @@ impl Dataset {
     pub fn fixed_batch(&self) -> Option<u64> {
         self.fixed_batch
     }
+    /// Whether a run takes one sample, without an axis for samples in some input; its outputs have none either.
+    pub fn is_stacked(&self) -> bool {
+        self.stacked.contains(&true)
+    }
     /// What a user should know about how the samples were read.
     pub fn notes(&self) -> &[Note] {
         &self.notes

@@ -60,7 +60,6 @@ pub struct Score {
 
 /// Why a metric has no value.
 #[derive(Clone, Debug, PartialEq, Error)]
-#[non_exhaustive]
 pub enum MetricError {
     /// Outputs that hold no numbers.
     #[error("`{metric}` needs floating-point outputs: {source}")]
