@@ -1,5 +1,17 @@
 //! Analyses: pure functions of a model and the operator table. Opens no file, runs no model.
+//!
+//! [`infer`] finds shapes, [`channels`] finds what can be cut and what must leave together, [`path`] explains it.
 
+mod axes;
+mod channels;
+mod collect;
+mod explain;
 mod shapes;
+mod solve;
 
-pub use shapes::{Inferred, ShapeProblem, infer, node_ref};
+pub use axes::{Axes, AxisId, AxisOwner, Slot};
+pub use channels::{Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, channels};
+pub use collect::Link;
+pub use explain::{Step, path};
+pub use shapes::{Inferred, ShapeProblem, infer, infer_node, node_ref, start};
+pub use solve::{Edge, Freeze};

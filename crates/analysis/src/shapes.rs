@@ -46,8 +46,17 @@ pub fn node_ref<'g>(model: &'g Model, facts: &'g Facts, id: NodeId) -> NodeRef<'
 /// inline functions first; a node with subgraphs gives what the file states of its results.
 pub fn infer(model: &Model, table: &OpTable) -> Inferred {
     let graph = &model.graph;
+    let mut out = start(model);
+    for id in topological(graph).unwrap_or_default() {
+        infer_node(model, table, id, &mut out);
+    }
+    out
+}
+
+/// Facts of the values that no node computes: what inference starts from.
+pub fn start(model: &Model) -> Inferred {
     let mut out = Inferred::default();
-    for (id, value) in graph.values() {
+    for (id, value) in model.graph.values() {
         match &value.def {
             Def::Constant(t) => out.facts.set(id, Fact::of(t)),
             Def::Sparse(s) => {
@@ -58,40 +67,41 @@ pub fn infer(model: &Model, table: &OpTable) -> Inferred {
             Def::Node { .. } => {}
         }
     }
-    let order = topological(graph).unwrap_or_default();
-    for id in order {
-        let node = graph.node(id);
-        let def = table.get(&node.domain, &node.op);
-        let facts = match def.map(|d| d.shape) {
-            Some(ShapeRule::By(rule)) => rule(&node_ref(model, &out.facts, id)).map_err(|e| e.to_string()),
-            Some(ShapeRule::Unknown(why)) => Err(why.to_string()),
-            None => Err("the operator is not known".to_string()),
-        };
-        let facts = facts.unwrap_or_else(|why| {
-            out.problems.push(ShapeProblem::Unknown { node: id, why });
-            Vec::new()
-        });
-        for (index, value) in node.outputs.iter().enumerate() {
-            let Some(value) = *value else { continue };
-            let stated = stated(&graph.value(value).name, graph.value(value).ty.as_ref());
-            let inferred = facts.get(index).cloned().unwrap_or_default();
-            if contradicts(&stated, &inferred) {
-                let (stated, inferred) = (describe(&stated), describe(&inferred));
-                out.problems.push(ShapeProblem::Contradicted { value, stated, inferred });
-            }
-            let fact = Fact {
-                elem: inferred.elem.or(stated.elem),
-                shape: match (inferred.shape, stated.shape) {
-                    (Some(i), Some(s)) if i.len() == s.len() => Some(i.into_iter().zip(s).map(finer).collect()),
-                    (Some(i), _) => Some(i),
-                    (None, s) => s,
-                },
-                content: inferred.content,
-            };
-            out.facts.set(value, fact);
-        }
-    }
     out
+}
+
+/// Infers the results of one node from the facts of its operands.
+pub fn infer_node(model: &Model, table: &OpTable, id: NodeId, out: &mut Inferred) {
+    let graph = &model.graph;
+    let node = graph.node(id);
+    let facts = match table.get(&node.domain, &node.op).map(|d| d.shape) {
+        Some(ShapeRule::By(rule)) => rule(&node_ref(model, &out.facts, id)).map_err(|e| e.to_string()),
+        Some(ShapeRule::Unknown(why)) => Err(why.to_string()),
+        None => Err("the operator is not known".to_string()),
+    };
+    let facts = facts.unwrap_or_else(|why| {
+        out.problems.push(ShapeProblem::Unknown { node: id, why });
+        Vec::new()
+    });
+    for (index, value) in node.outputs.iter().enumerate() {
+        let Some(value) = *value else { continue };
+        let stated = stated(&graph.value(value).name, graph.value(value).ty.as_ref());
+        let inferred = facts.get(index).cloned().unwrap_or_default();
+        if contradicts(&stated, &inferred) {
+            let (stated, inferred) = (describe(&stated), describe(&inferred));
+            out.problems.push(ShapeProblem::Contradicted { value, stated, inferred });
+        }
+        let fact = Fact {
+            elem: inferred.elem.or(stated.elem),
+            shape: match (inferred.shape, stated.shape) {
+                (Some(i), Some(s)) if i.len() == s.len() => Some(i.into_iter().zip(s).map(finer).collect()),
+                (Some(i), _) => Some(i),
+                (None, s) => s,
+            },
+            content: inferred.content,
+        };
+        out.facts.set(value, fact);
+    }
 }
 
 /// The inferred size, unless it is a size nobody named and the file states one.

@@ -150,6 +150,14 @@ impl Graph {
     pub fn value(&self, id: ValueId) -> &Value {
         self.values[id.index()].as_ref().expect("the value is live")
     }
+    /// The node of `id`, unless it was removed.
+    pub(crate) fn live_node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.index())?.as_ref()
+    }
+    /// The value of `id`, unless it was removed.
+    pub(crate) fn live_value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(id.index())?.as_ref()
+    }
     /// Live nodes in the order in which they were added.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().enumerate().filter_map(|(i, n)| Some((NodeId::new(i), n.as_ref()?)))
@@ -237,7 +245,7 @@ impl Graph {
         ids
     }
     /// Names that this graph takes from enclosing graphs, those of nested subgraphs that it does not define included.
-    fn outer_names(&self, out: &mut Vec<String>) {
+    pub(crate) fn outer_names(&self, out: &mut Vec<String>) {
         out.extend(self.values().filter(|(_, v)| matches!(v.def, Def::Outer)).map(|(_, v)| v.name.clone()));
         let mut nested = Vec::new();
         for (_, n) in self.nodes() {
@@ -341,9 +349,36 @@ impl Graph {
         self.value_mut(value).def = Def::Constant(tensor.into());
         self.revision += 1;
     }
+    /// Records anew which values the subgraphs of `node` use by name, after those subgraphs or the names that this
+    /// graph defines have changed.
+    pub fn recapture(&mut self, node: NodeId) {
+        let stale: Vec<ValueId> =
+            self.values().filter(|(_, v)| v.uses.contains(&Use::Captured(node))).map(|(id, _)| id).collect();
+        for v in stale {
+            self.value_mut(v).uses.retain(|u| *u != Use::Captured(node));
+        }
+        for v in self.captures(node) {
+            self.value_mut(v).uses.push(Use::Captured(node));
+        }
+        self.revision += 1;
+    }
     /// Sets an attribute of a node.
     pub fn set_attr(&mut self, node: NodeId, name: &str, value: Attr) {
         self.node_mut(node).attrs.insert(name.to_string(), value);
+        self.revision += 1;
+    }
+    /// Finds anew what the node's subgraphs use by name: needed after a subgraph or a captured name has changed.
+    pub fn refresh_captures(&mut self, node: NodeId) {
+        if self.node(node).subgraphs().next().is_none() {
+            return;
+        }
+        let captured = self.captures(node);
+        for v in self.values.iter_mut().flatten() {
+            v.uses.retain(|u| *u != Use::Captured(node));
+        }
+        for v in captured {
+            self.value_mut(v).uses.push(Use::Captured(node));
+        }
         self.revision += 1;
     }
     /// Removes an attribute of a node.
@@ -455,5 +490,19 @@ impl Graph {
     }
     fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes[id.index()].as_mut().expect("the node is live")
+    }
+}
+
+/// The arenas, for tests that break a graph.
+#[cfg(test)]
+pub(crate) struct Parts<'a> {
+    pub(crate) nodes: &'a mut Vec<Option<Node>>,
+    pub(crate) values: &'a mut Vec<Option<Value>>,
+}
+
+#[cfg(test)]
+impl Graph {
+    pub(crate) fn parts_mut(&mut self) -> Parts<'_> {
+        Parts { nodes: &mut self.nodes, values: &mut self.values }
     }
 }

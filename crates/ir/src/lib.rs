@@ -30,7 +30,9 @@ mod reason;
 mod relation;
 mod resize;
 mod tensor;
+pub mod text;
 mod ty;
+mod verify;
 
 pub use attr::{Attr, Attrs};
 pub use dim::{Dim, Sym};
@@ -50,3 +52,4 @@ pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
 pub use resize::{Edit, Resized};
 pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError};
 pub use ty::Type;
+pub use verify::{Invariant, Violation, verify};

@@ -33,6 +33,8 @@ pub enum Reason {
     Rule(&'static str),
     /// Two factorisations of one axis meet and have no common refinement.
     Factorisation,
+    /// Every slot of an axis would leave with it.
+    WholeAxis,
     /// The value is used by a subgraph or function body.
     Captured,
     /// The operator's rule speaks of other axes and is silent on this one.
@@ -55,6 +57,7 @@ impl fmt::Display for Reason {
             Self::Indexed => f.write_str("indexed by data"),
             Self::Rule(r) => f.write_str(r),
             Self::Factorisation => f.write_str("two factorisations of the axis meet"),
+            Self::WholeAxis => f.write_str("the whole axis would leave"),
             Self::Captured => f.write_str("used by a subgraph"),
             Self::Unstated { op } => write!(f, "the rule of {op} does not speak of this axis"),
         }

@@ -45,39 +45,8 @@ impl Type {
 /// ONNX's text syntax, e.g. `float[batch,3]`, `seq(int64[])`.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tensor = |f: &mut fmt::Formatter<'_>, elem: &ElemType, shape: &Option<Vec<Dim>>| {
-            write!(f, "{elem}")?;
-            match shape {
-                None => f.write_str("[]"),
-                Some(dims) if dims.is_empty() => Ok(()),
-                Some(dims) => {
-                    f.write_str("[")?;
-                    for (i, d) in dims.iter().enumerate() {
-                        if i > 0 {
-                            f.write_str(",")?;
-                        }
-                        match d.as_sym() {
-                            Some(s) if s.starts_with('?') => f.write_str("?")?,
-                            Some(s) if s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => f.write_str(s)?,
-                            None if d.as_const().is_some() => write!(f, "{d}")?,
-                            _ => write!(f, "\"{d}\"")?,
-                        }
-                    }
-                    f.write_str("]")
-                }
-            }
-        };
-        match self {
-            Self::Tensor { elem, shape } => tensor(f, elem, shape),
-            Self::Sparse { elem, shape } => {
-                f.write_str("sparse_tensor(")?;
-                tensor(f, elem, shape)?;
-                f.write_str(")")
-            }
-            Self::Sequence(t) => write!(f, "seq({t})"),
-            Self::Optional(t) => write!(f, "optional({t})"),
-            Self::Map(k, t) => write!(f, "map({k},{t})"),
-            Self::Opaque { domain, name } => write!(f, "opaque({domain},{name})"),
-        }
+        let mut out = String::new();
+        crate::text::write_type(&mut out, self);
+        f.write_str(&out)
     }
 }

@@ -1,0 +1,314 @@
+//! What can be cut: units, the groups they form, and what is frozen.
+//!
+//! A *unit* is a set of slots that must leave together. Units that sit on the same axes in the same numbers form a
+//! *group*: the channels of a layer, the heads of an attention block, the dimensions inside its heads.
+
+use crate::axes::{Axes, AxisId, AxisOwner, Slot};
+use crate::collect::{Link, collect};
+use crate::solve::{Freeze, Solution, solve};
+use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, topological};
+use std::collections::BTreeMap;
+
+/// Position of a unit in [`Channels::units`].
+pub type UnitId = u32;
+/// Position of a group in [`Channels::groups`].
+pub type GroupId = usize;
+
+/// A set of slots that must leave together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its group.
+    pub group: GroupId,
+    /// Its slots, ascending, those of virtual axes included.
+    pub slots: Vec<Slot>,
+}
+
+/// Units of one shape and role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Stable name for plans: the weight axis that makes the channels, `value:axis`, with `/k` where a unit has k
+    /// slots of it, and `.n` where that is still not unique.
+    pub id: String,
+    /// Its units, ordered by their first slot on the anchor axis.
+    pub units: Vec<UnitId>,
+    /// The weight axis that the name and the order come from.
+    pub anchor: AxisId,
+    /// Axes of values that the units sit on, with the number of slots each unit has there.
+    pub axes: Vec<(AxisId, u32)>,
+    /// Weight elements that sit in a slot of the group.
+    pub params: u64,
+}
+
+/// A weight axis, or part of it, that can never be cut.
+#[derive(Clone, Debug)]
+pub struct FrozenAxis {
+    /// The axis, of a constant.
+    pub axis: AxisId,
+    /// Frozen slots of it.
+    pub slots: u32,
+    /// Why the first of them stays.
+    pub freeze: Freeze,
+    /// Elements of the constant that sit in a frozen slot of this axis.
+    pub params: u64,
+}
+
+/// Cut sets of the slots of one axis, in compressed rows.
+#[derive(Clone, Debug, Default)]
+struct AxisCut {
+    /// Row `i` is `units[starts[i]..starts[i + 1]]`.
+    starts: Vec<u32>,
+    units: Vec<UnitId>,
+}
+
+/// The solved channel structure of a model.
+#[derive(Clone, Debug, Default)]
+pub struct Channels {
+    /// Numbering of axes and slots.
+    pub axes: Axes,
+    /// Every unit.
+    pub units: Vec<Unit>,
+    /// Every group with at least two units.
+    pub groups: Vec<Group>,
+    /// Weight axes with frozen slots.
+    pub frozen: Vec<FrozenAxis>,
+    /// Weight elements in all, and those that sit in at least one slot that can leave.
+    pub params: (u64, u64),
+    /// Contractions: slots that are multiplied and summed over.
+    pub contractions: Vec<Link>,
+    cuts: Vec<AxisCut>,
+    pub(crate) solution: Solution,
+}
+
+/// Which units of a model leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    gone: Vec<bool>,
+}
+
+impl Removal {
+    /// Nothing leaves.
+    pub fn none(channels: &Channels) -> Self {
+        Self { gone: vec![false; channels.units.len()] }
+    }
+    /// Marks a unit as leaving or staying.
+    pub fn set(&mut self, unit: UnitId, leaves: bool) {
+        self.gone[unit as usize] = leaves;
+    }
+    /// Whether a unit leaves.
+    pub fn leaves(&self, unit: UnitId) -> bool {
+        self.gone[unit as usize]
+    }
+    /// Whether nothing leaves.
+    pub fn is_empty(&self) -> bool {
+        !self.gone.contains(&true)
+    }
+}
+
+/// Solves the channel structure of `model`. `facts` are those of [`infer`](crate::infer).
+///
+/// Near-linear in the number of slots.
+pub fn channels(model: &Model, facts: &Facts, table: &OpTable) -> Channels {
+    let mut axes = Axes::of(&model.graph, facts);
+    let statements = collect(model, facts, table, &mut axes);
+    let solution = solve(&mut axes, &statements);
+    let contractions = statements.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
+    let mut out = Channels { axes, contractions, solution, ..Channels::default() };
+    out.find_groups(model);
+    out.count(model);
+    out
+}
+
+impl Channels {
+    /// Cut set of a slot of `axis`: the units with which it leaves.
+    pub fn cut(&self, axis: AxisId, index: u32) -> &[UnitId] {
+        let c = &self.cuts[axis.index()];
+        match c.starts.get(index as usize..=index as usize + 1) {
+            Some(&[from, to]) => &c.units[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+    /// Whether any slot of the axis can leave.
+    pub fn can_shrink(&self, axis: AxisId) -> bool {
+        !self.cuts[axis.index()].units.is_empty()
+    }
+    /// Indices of `axis` that stay, ascending; `None` where all do.
+    pub fn kept(&self, axis: AxisId, removal: &Removal) -> Option<Vec<u32>> {
+        if !self.can_shrink(axis) {
+            return None;
+        }
+        let stays = |i: &u32| !self.cut(axis, *i).iter().any(|u| removal.leaves(*u));
+        let kept: Vec<u32> = (0..self.axes.len(axis)).filter(stays).collect();
+        (kept.len() < self.axes.len(axis) as usize).then_some(kept)
+    }
+    /// Indices of an axis of a value that stay; `None` where all do or the axis is not slotted.
+    pub fn kept_of(&self, value: ValueId, axis: usize, removal: &Removal) -> Option<Vec<u32>> {
+        self.kept(self.axes.find(value, axis)?, removal)
+    }
+    /// Facts as they are after a removal: sizes of cut axes shrink, all else stays.
+    pub fn facts_after(&self, model: &Model, facts: &Facts, removal: &Removal) -> Facts {
+        let mut out = facts.clone();
+        for (v, _) in model.graph.values() {
+            let mut fact = None;
+            for a in 0..facts.get(v).rank().unwrap_or(0) {
+                let Some(axis) = self.axes.find(v, a).filter(|x| self.can_shrink(*x)) else { continue };
+                let stays = |i: &u32| !self.cut(axis, *i).iter().any(|u| removal.leaves(*u));
+                let len = (0..self.axes.len(axis)).filter(stays).count();
+                let fact = fact.get_or_insert_with(|| facts.get(v).clone());
+                if let Some(shape) = &mut fact.shape {
+                    shape[a] = sparsec_ir::Dim::from(len as i64);
+                }
+            }
+            if let Some(fact) = fact {
+                out.set(v, fact);
+            }
+        }
+        out
+    }
+    /// Group of an id.
+    pub fn group(&self, id: &str) -> Option<GroupId> {
+        self.groups.iter().position(|g| g.id == id)
+    }
+
+    /// Makes units of the solver's variables and groups of units that sit alike.
+    fn find_groups(&mut self, model: &Model) {
+        // Slots of each variable, in slot order; axes are numbered in value order, so this is canonical.
+        let mut slots: BTreeMap<u32, Vec<Slot>> = BTreeMap::new();
+        for (s, class) in self.solution.class.iter().enumerate() {
+            for v in &self.solution.cut[class] {
+                slots.entry(*v).or_default().push(s as Slot);
+            }
+        }
+        let weights = weight_order(model);
+        let mut alike: BTreeMap<Vec<(AxisId, u32)>, Vec<Vec<Slot>>> = BTreeMap::new();
+        for unit in slots.into_values() {
+            let mut signature: Vec<(AxisId, u32)> = Vec::new();
+            for &s in &unit {
+                let axis = self.axes.locate(s).0;
+                match signature.last_mut() {
+                    Some((last, n)) if *last == axis => *n += 1,
+                    _ => signature.push((axis, 1)),
+                }
+            }
+            alike.entry(signature).or_default().push(unit);
+        }
+        let mut groups: Vec<(Group, Vec<Vec<Slot>>)> = Vec::new();
+        for (axes, mut units) in alike {
+            // The weight that makes the channels comes first; where there is none, nothing would be saved.
+            let of_weight = |(axis, n): &(AxisId, u32)| match self.axes.owner(*axis) {
+                AxisOwner::Value(v, a) => weights.get(&v).map(|w| (*w, a, *axis, *n)),
+                _ => None,
+            };
+            let Some((_, _, anchor, per_unit)) = axes.iter().filter_map(of_weight).min() else { continue };
+            if units.len() < 2 {
+                continue;
+            }
+            let range = self.axes.slots(anchor);
+            units.sort_by_key(|u| u.iter().copied().find(|s| range.contains(s)));
+            let mut id = self.axes.label(&model.graph, anchor);
+            if per_unit > 1 {
+                id = format!("{id}/{per_unit}");
+            }
+            let axes = axes.into_iter().filter(|(x, _)| matches!(self.axes.owner(*x), AxisOwner::Value(..))).collect();
+            groups.push((Group { id, units: Vec::new(), anchor, axes, params: 0 }, units));
+        }
+        groups.sort_by_key(|(g, units)| {
+            let order = match self.axes.owner(g.anchor) {
+                AxisOwner::Value(v, a) => (weights[&v], a),
+                _ => (usize::MAX, 0),
+            };
+            (order, units[0][0])
+        });
+        let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+        let mut of_slot: Vec<Vec<UnitId>> = vec![Vec::new(); self.axes.slot_count() as usize];
+        for (mut group, units) in groups {
+            let n = taken.entry(group.id.clone()).or_insert(0);
+            *n += 1;
+            if *n > 1 {
+                group.id = format!("{}.{n}", group.id);
+            }
+            for unit in units {
+                let id = self.units.len() as UnitId;
+                unit.iter().for_each(|s| of_slot[*s as usize].push(id));
+                group.units.push(id);
+                self.units.push(Unit { group: self.groups.len(), slots: unit });
+            }
+            self.groups.push(group);
+        }
+        for axis in self.axes.iter() {
+            let mut cut = AxisCut::default();
+            if self.axes.slots(axis).any(|s| !of_slot[s as usize].is_empty()) {
+                cut.starts.push(0);
+                for s in self.axes.slots(axis) {
+                    cut.units.extend(&of_slot[s as usize]);
+                    cut.starts.push(cut.units.len() as u32);
+                }
+            }
+            self.cuts.push(cut);
+        }
+    }
+
+    /// Counts parameters: in all, prunable, by group, and behind frozen axes.
+    fn count(&mut self, model: &Model) {
+        for (v, value) in model.graph.values() {
+            let Def::Constant(t) = &value.def else { continue };
+            if !is_weight(t) {
+                continue;
+            }
+            let total = t.count();
+            self.params.0 += total;
+            let mut all_frozen = 1u64;
+            for (a, &len) in t.dims.iter().enumerate() {
+                let Some(axis) = self.axes.find(v, a) else { continue };
+                let stuck: Vec<u32> = (0..self.axes.len(axis)).filter(|i| self.cut(axis, *i).is_empty()).collect();
+                all_frozen *= stuck.len() as u64;
+                if let (Some(&first), true) = (stuck.first(), len > 1) {
+                    let freeze = self.freeze_of(self.axes.slot(axis, first));
+                    let params = total / len * stuck.len() as u64;
+                    self.frozen.push(FrozenAxis { axis, slots: stuck.len() as u32, freeze, params });
+                }
+            }
+            self.params.1 += total - all_frozen;
+        }
+        for group in &mut self.groups {
+            for (axis, _) in &group.axes {
+                let AxisOwner::Value(v, _) = self.axes.owner(*axis) else { continue };
+                let Some(t) = model.graph.constant(v).filter(|t| is_weight(t)) else { continue };
+                let per_slot = t.count() / u64::from(self.axes.len(*axis)).max(1);
+                let slots: u64 = group.axes.iter().filter(|(x, _)| x == axis).map(|(_, n)| u64::from(*n)).sum();
+                group.params += per_slot * slots * group.units.len() as u64;
+            }
+        }
+    }
+
+    /// Why a slot never leaves.
+    fn freeze_of(&self, slot: Slot) -> Freeze {
+        let class = self.solution.class[slot as usize];
+        let unstated = || Freeze { reason: Reason::WholeAxis, at: slot, node: None };
+        self.solution.frozen.get(&class).cloned().unwrap_or_else(unstated)
+    }
+
+    /// Why slot `index` of `axis` stays, or `None` where it can leave.
+    pub fn why_frozen(&self, axis: AxisId, index: u32) -> Option<Freeze> {
+        self.cut(axis, index).is_empty().then(|| self.freeze_of(self.axes.slot(axis, index)))
+    }
+}
+
+/// Whether a constant is a parameter: floating point and not a scalar.
+fn is_weight(t: &sparsec_ir::Tensor) -> bool {
+    t.elem.is_float() && !t.dims.is_empty()
+}
+
+/// Floating constants in order of their first use by a node in topological order.
+fn weight_order(model: &Model) -> BTreeMap<ValueId, usize> {
+    let mut out = BTreeMap::new();
+    let order: Vec<NodeId> = topological(&model.graph).unwrap_or_default();
+    for n in order {
+        for &v in model.graph.node(n).inputs.iter().flatten() {
+            if model.graph.constant(v).is_some_and(|t| is_weight(t)) {
+                let next = out.len();
+                out.entry(v).or_insert(next);
+            }
+        }
+    }
+    out
+}

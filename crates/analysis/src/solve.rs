@@ -1,0 +1,452 @@
+//! Second step of the solver: which units exist, and which of them each slot leaves with.
+//!
+//! Links are equalities, solved by union-find; every union keeps the node and rule that asked for it. A product says
+//! that a flat slot's cut set is the union of its factors' cut sets; it is solved by substitution:
+//!
+//! 1. Products over the same row of slots are brought to one factorisation: equal ones tie factor by factor, others
+//!    get the common refinement of their strides, and where there is none the row is frozen.
+//! 2. A class of slots that no product defines is a variable. A class that products define takes the first definition;
+//!    each further one is an equation between two sets of variables.
+//! 3. Equations are made true by the weakest of these steps that applies: tie two variables, substitute a lone variable
+//!    by the other side, freeze the coarsest variable. Every step only shrinks what may be cut, so the result is always
+//!    exact; and each removes a variable, so it ends.
+//!
+//! Variables that are left are the units.
+
+use crate::axes::{Axes, AxisId, AxisOwner, Slot};
+use crate::collect::{Product, Statements};
+use sparsec_ir::{NodeId, Reason};
+use std::collections::BTreeMap;
+
+/// A union that was made, for proofs.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// One slot.
+    pub a: Slot,
+    /// The other.
+    pub b: Slot,
+    /// Node whose rule tied them; `None` for ties between factorisations.
+    pub node: Option<NodeId>,
+    /// The rule.
+    pub rule: &'static str,
+}
+
+/// Why a slot is frozen: the reason, and the slot and node where it was stated.
+#[derive(Clone, Debug)]
+pub struct Freeze {
+    /// Reason.
+    pub reason: Reason,
+    /// A slot that the reason was stated of.
+    pub at: Slot,
+    /// Node that stated it.
+    pub node: Option<NodeId>,
+}
+
+/// Cut sets of all slots.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Solution {
+    /// Class of each slot.
+    pub(crate) class: Vec<u32>,
+    /// Cut set of each class: sorted variables; empty where frozen.
+    pub(crate) cut: BTreeMap<u32, Vec<u32>>,
+    /// Why a class or variable is frozen.
+    pub(crate) frozen: BTreeMap<u32, Freeze>,
+    /// Unions made.
+    pub(crate) edges: Vec<Edge>,
+    /// Products in force, refined ones included.
+    pub(crate) products: Vec<Product>,
+}
+
+/// Union-find whose representative is the smallest member, so that it does not depend on the order of unions.
+struct Forest {
+    parent: Vec<u32>,
+}
+
+impl Forest {
+    fn new(n: u32) -> Self {
+        Self { parent: (0..n).collect() }
+    }
+    fn grow(&mut self, n: u32) {
+        self.parent.extend(self.parent.len() as u32..n);
+    }
+    fn find(&mut self, mut x: u32) -> u32 {
+        while self.parent[x as usize] != x {
+            let up = self.parent[x as usize];
+            self.parent[x as usize] = self.parent[up as usize];
+            x = self.parent[x as usize];
+        }
+        x
+    }
+    /// Whether the two were apart.
+    fn union(&mut self, a: u32, b: u32) -> bool {
+        let (a, b) = (self.find(a), self.find(b));
+        self.parent[a.max(b) as usize] = a.min(b);
+        a != b
+    }
+}
+
+/// Solves `statements` over `axes`, which may grow by common factors.
+pub(crate) fn solve(axes: &mut Axes, statements: &Statements) -> Solution {
+    let mut forest = Forest::new(axes.slot_count());
+    let mut edges = Vec::new();
+    for l in &statements.links {
+        for i in 0..l.count as i64 {
+            let at = |(start, step): (Slot, i32)| (i64::from(start) + i * i64::from(step)) as Slot;
+            tie(&mut forest, &mut edges, at(l.a), at(l.b), Some(l.node), l.rule);
+        }
+    }
+    let (products, clashes) = refine(axes, &mut forest, &mut edges, &statements.products);
+
+    let mut frozen = BTreeMap::new();
+    let mut mark = |forest: &mut Forest, slot: Slot, reason: &Reason, node| {
+        let freeze = || Freeze { reason: reason.clone(), at: slot, node };
+        frozen.entry(forest.find(slot)).or_insert_with(freeze);
+    };
+    for m in &statements.marks {
+        m.slots.clone().for_each(|s| mark(&mut forest, s, &m.reason, m.node));
+    }
+    for axis in clashes {
+        axes.slots(axis).for_each(|s| mark(&mut forest, s, &Reason::Factorisation, None));
+    }
+
+    let mut system = System::new(axes, &mut forest, &products, frozen);
+    system.solve();
+    let class: Vec<u32> = (0..axes.slot_count()).map(|s| forest.find(s)).collect();
+    system.keep_axes_alive(axes, &class);
+    let mut cut = BTreeMap::new();
+    for &c in &class {
+        cut.entry(c).or_insert_with(|| system.set_of(c));
+    }
+    Solution { class, cut, frozen: system.frozen, edges, products }
+}
+
+fn tie(forest: &mut Forest, edges: &mut Vec<Edge>, a: Slot, b: Slot, node: Option<NodeId>, rule: &'static str) {
+    if forest.union(a, b) {
+        edges.push(Edge { a, b, node, rule });
+    }
+}
+
+/// Brings products over one row of slots to one factorisation. Returns the products in force and the axes whose
+/// factorisations clash.
+fn refine(
+    axes: &mut Axes,
+    forest: &mut Forest,
+    edges: &mut Vec<Edge>,
+    products: &[Product],
+) -> (Vec<Product>, Vec<AxisId>) {
+    let mut work: Vec<Product> = products.to_vec();
+    let mut clashes = Vec::new();
+    // Tying factors can make further rows equal; every round but the last makes a union or a refinement.
+    loop {
+        let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+        for (i, p) in work.iter().enumerate() {
+            rows.entry(axes.slots(p.flat).map(|s| forest.find(s)).collect()).or_default().push(i);
+        }
+        let mut changed = false;
+        let mut added = Vec::new();
+        let mut dropped = Vec::new();
+        for same in rows.values().filter(|s| s.len() > 1) {
+            let first = work[same[0]].clone();
+            for &other in &same[1..] {
+                let second = work[other].clone();
+                let (a, b) = (solid(axes, &first), solid(axes, &second));
+                let lens = |f: &[AxisId]| f.iter().map(|x| axes.len(*x)).collect::<Vec<u32>>();
+                if lens(&a) == lens(&b) {
+                    for (x, y) in a.iter().zip(&b) {
+                        for (s, t) in axes.slots(*x).zip(axes.slots(*y)) {
+                            if forest.union(s, t) {
+                                edges.push(Edge { a: s, b: t, node: second.node, rule: "same factorisation" });
+                                changed = true;
+                            }
+                        }
+                    }
+                    dropped.push(other);
+                } else if let Some(digits) = common_digits(&lens(&a), &lens(&b)) {
+                    let ids: Option<Vec<_>> =
+                        digits.iter().map(|&d| axes.push(AxisOwner::Digit, u64::from(d))).collect();
+                    let Some(ids) = ids else { continue };
+                    forest.grow(axes.slot_count());
+                    for (product, factors) in [(&first, &a), (&second, &b)] {
+                        added.extend(split_by_digits(axes, product, factors, &ids));
+                    }
+                    added.push(Product { factors: ids, rule: "common refinement", ..second.clone() });
+                    dropped.extend([same[0], other]);
+                    changed = true;
+                    break; // `first` is gone: the next round sees the rest of the row
+                } else {
+                    clashes.push(second.flat);
+                    dropped.push(other);
+                }
+            }
+        }
+        dropped.sort_unstable();
+        dropped.dedup();
+        for i in dropped.into_iter().rev() {
+            work.remove(i);
+        }
+        work.extend(added);
+        if !changed {
+            return (work, clashes);
+        }
+    }
+}
+
+/// Factors longer than 1.
+fn solid(axes: &Axes, p: &Product) -> Vec<AxisId> {
+    p.factors.iter().copied().filter(|f| axes.len(*f) != 1).collect()
+}
+
+/// Digits of the mixed-radix system that refines both factorisations, outermost first; `None` if there is none.
+fn common_digits(a: &[u32], b: &[u32]) -> Option<Vec<u32>> {
+    let strides = |f: &[u32]| -> Vec<u64> {
+        let mut s = vec![1u64];
+        for &len in f.iter().rev() {
+            s.push(s[s.len() - 1] * u64::from(len));
+        }
+        s
+    };
+    let mut all = strides(a);
+    all.extend(strides(b));
+    all.sort_unstable();
+    all.dedup();
+    let digit = |w: &[u64]| w[1].is_multiple_of(w[0]).then(|| (w[1] / w[0]) as u32);
+    let mut digits: Vec<u32> = all.windows(2).map(digit).collect::<Option<_>>()?;
+    digits.reverse();
+    Some(digits)
+}
+
+/// Each factor of `product` as the product of the digits that it spans.
+fn split_by_digits(axes: &Axes, product: &Product, factors: &[AxisId], digits: &[AxisId]) -> Vec<Product> {
+    let mut out = Vec::new();
+    let mut next = digits.iter().copied();
+    for &flat in factors {
+        let mut spanned = Vec::new();
+        let mut len = 1;
+        while len < axes.len(flat) {
+            let Some(d) = next.next() else { break };
+            len *= axes.len(d);
+            spanned.push(d);
+        }
+        out.push(Product { flat, factors: spanned, node: product.node, rule: product.rule });
+    }
+    out
+}
+
+/// Where a variable stands in a product: distance of its slots and length of its axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Role {
+    stride: u64,
+    len: u32,
+}
+
+/// The equations over cut sets.
+struct System {
+    /// Variables tied to each other.
+    ties: Forest,
+    /// First definition of each defined class, as variables.
+    defined: BTreeMap<u32, Vec<u32>>,
+    /// Sets that replaced a variable.
+    substituted: BTreeMap<u32, Vec<u32>>,
+    roles: BTreeMap<u32, Role>,
+    frozen: BTreeMap<u32, Freeze>,
+    equations: Vec<(Vec<u32>, Vec<u32>)>,
+}
+
+impl System {
+    fn new(axes: &Axes, forest: &mut Forest, products: &[Product], frozen: BTreeMap<u32, Freeze>) -> Self {
+        // Definitions by class: product and position in it.
+        let mut definitions: BTreeMap<u32, Vec<Vec<u32>>> = BTreeMap::new();
+        let mut roles = BTreeMap::new();
+        for p in products {
+            let lens: Vec<u32> = p.factors.iter().map(|f| axes.len(*f)).collect();
+            let mut stride = 1u64;
+            for (f, len) in p.factors.iter().zip(&lens).rev() {
+                for s in axes.slots(*f) {
+                    roles.entry(forest.find(s)).or_insert(Role { stride, len: *len });
+                }
+                stride *= u64::from(*len);
+            }
+            for (i, s) in axes.slots(p.flat).enumerate() {
+                let mut rest = i as u32;
+                let mut set = Vec::with_capacity(lens.len());
+                for (f, len) in p.factors.iter().zip(&lens).rev() {
+                    set.push(forest.find(axes.slot(*f, rest % len)));
+                    rest /= len;
+                }
+                set.sort_unstable();
+                set.dedup();
+                definitions.entry(forest.find(s)).or_default().push(set);
+            }
+        }
+        let mut system = System {
+            ties: Forest::new(axes.slot_count()),
+            defined: BTreeMap::new(),
+            substituted: BTreeMap::new(),
+            roles,
+            frozen,
+            equations: Vec::new(),
+        };
+        system.expand(&definitions);
+        system
+    }
+
+    /// Expands definitions whose members are themselves defined, depth first. A class met while it is being expanded
+    /// stays a variable there, and an equation says that it equals its definition.
+    fn expand(&mut self, definitions: &BTreeMap<u32, Vec<Vec<u32>>>) {
+        #[derive(Clone, Copy, PartialEq)]
+        enum State {
+            Open,
+            Done,
+        }
+        let mut state: BTreeMap<u32, State> = BTreeMap::new();
+        for &root in definitions.keys() {
+            let mut stack = vec![root];
+            while let Some(&class) = stack.last() {
+                match state.get(&class) {
+                    Some(State::Done) => {
+                        stack.pop();
+                    }
+                    None => {
+                        state.insert(class, State::Open);
+                        let members = definitions[&class].iter().flatten();
+                        stack.extend(members.filter(|m| definitions.contains_key(m) && !state.contains_key(m)));
+                    }
+                    Some(State::Open) => {
+                        let mut sets: Vec<Vec<u32>> = Vec::new();
+                        let mut cyclic = false;
+                        for definition in &definitions[&class] {
+                            let mut set = Vec::new();
+                            for m in definition {
+                                match self.defined.get(m) {
+                                    Some(known) => set.extend(known),
+                                    None => set.push(*m),
+                                }
+                                cyclic |= *m == class || definitions.contains_key(m) && !self.defined.contains_key(m);
+                            }
+                            set.sort_unstable();
+                            set.dedup();
+                            sets.push(set);
+                        }
+                        let first = sets[0].clone();
+                        if cyclic {
+                            self.equations.push((vec![class], first.clone()));
+                        }
+                        for other in sets.into_iter().skip(1) {
+                            self.equations.push((first.clone(), other));
+                        }
+                        // A flat slot that stays keeps every factor's slot that it has.
+                        if let Some(freeze) = self.frozen.get(&class).cloned() {
+                            for v in &first {
+                                self.frozen.entry(*v).or_insert_with(|| freeze.clone());
+                            }
+                        }
+                        self.defined.insert(class, first);
+                        state.insert(class, State::Done);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cut set of a class: sorted live variables.
+    fn set_of(&mut self, class: u32) -> Vec<u32> {
+        if self.frozen.contains_key(&class) {
+            return Vec::new();
+        }
+        let set = self.defined.get(&class).cloned().unwrap_or_else(|| vec![class]);
+        self.normal(&set)
+    }
+
+    /// The set with ties, substitutions and freezes applied.
+    fn normal(&mut self, set: &[u32]) -> Vec<u32> {
+        let mut out = Vec::with_capacity(set.len());
+        let mut todo: Vec<u32> = set.to_vec();
+        while let Some(v) = todo.pop() {
+            let v = self.ties.find(v);
+            if self.frozen.contains_key(&v) {
+                continue;
+            }
+            match self.substituted.get(&v) {
+                Some(by) => todo.extend(by),
+                None => out.push(v),
+            }
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    /// Once its two sides are the same set of variables an equation stays true, whatever is tied, substituted or frozen
+    /// later, so one walk is enough.
+    fn solve(&mut self) {
+        for (s, t) in std::mem::take(&mut self.equations) {
+            while let Some((a, b)) = self.differ(&s, &t) {
+                self.step(&a, &b);
+            }
+        }
+    }
+
+    /// Both sides without what they share, if they differ.
+    fn differ(&mut self, s: &[u32], t: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+        let (s, t) = (self.normal(s), self.normal(t));
+        let only = |x: &[u32], y: &[u32]| x.iter().copied().filter(|v| !y.contains(v)).collect::<Vec<u32>>();
+        let (a, b) = (only(&s, &t), only(&t, &s));
+        (!a.is_empty() || !b.is_empty()).then_some((a, b))
+    }
+
+    /// Makes a ∪ c = b ∪ c truer, for disjoint a and b.
+    fn step(&mut self, a: &[u32], b: &[u32]) {
+        match (a, b) {
+            ([], rest) | (rest, []) => rest.iter().for_each(|v| self.freeze(*v)),
+            ([x], [y]) => self.merge(*x, *y),
+            ([x], more) | (more, [x]) => {
+                self.substituted.insert(*x, more.to_vec());
+            }
+            _ => {
+                let pair = a.iter().find_map(|x| {
+                    let same = |y: &&u32| self.roles.get(x).is_some() && self.roles.get(x) == self.roles.get(y);
+                    b.iter().find(same).map(|y| (*x, *y))
+                });
+                match pair {
+                    Some((x, y)) => self.merge(x, y),
+                    None => {
+                        let len = |v: &u32| self.roles.get(v).map_or(u32::MAX, |r| r.len);
+                        let coarsest = a.iter().chain(b).copied().min_by_key(|v| (len(v), *v));
+                        coarsest.into_iter().for_each(|v| self.freeze(v));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Freezes variables that every slot of some axis leaves with: without them the axis would be empty.
+    fn keep_axes_alive(&mut self, axes: &Axes, class: &[u32]) {
+        for axis in axes.iter() {
+            let mut slots = axes.slots(axis);
+            let Some(first) = slots.next() else { continue };
+            let mut everywhere = self.set_of(class[first as usize]);
+            for s in slots {
+                if everywhere.is_empty() {
+                    break;
+                }
+                let here = self.set_of(class[s as usize]);
+                everywhere.retain(|v| here.contains(v));
+            }
+            for v in everywhere {
+                let freeze = Freeze { reason: Reason::WholeAxis, at: first, node: None };
+                self.frozen.entry(v).or_insert(freeze);
+            }
+        }
+    }
+
+    fn merge(&mut self, x: u32, y: u32) {
+        self.ties.union(x, y);
+    }
+
+    fn freeze(&mut self, v: u32) {
+        let v = self.ties.find(v);
+        let freeze = Freeze { reason: Reason::Factorisation, at: v, node: None };
+        self.frozen.entry(v).or_insert(freeze);
+    }
+}

@@ -1,0 +1,159 @@
+//! The plan file.
+
+use crate::Indices;
+use serde::{Deserialize, Serialize};
+use sparsec_analysis::{Channels, Removal};
+use thiserror::Error;
+
+/// Version of the plan format that this build writes and reads.
+const VERSION: u32 = 1;
+
+/// Which units of each group stay. Groups that are not listed stay whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Format version.
+    pub version: u32,
+    /// SHA-256 of the model file that the plan was made for; checked when it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_sha256: Option<String>,
+    /// Target that the plan was made for; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What is kept of each group.
+    pub groups: Vec<GroupPlan>,
+}
+
+/// What is kept of one group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPlan {
+    /// Id of the group, as `sparsec inspect --groups` prints it.
+    pub id: String,
+    /// Units that the group has in the model.
+    pub units: u32,
+    /// Units that stay, by their original number.
+    pub keep: Indices,
+    /// Why not more was cut; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Why a plan cannot be read or applied.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The text is not a plan.
+    #[error("not a plan: {detail}")]
+    Syntax {
+        /// What the parser says, with line and column.
+        detail: String,
+    },
+    /// Another format version.
+    #[error("plan format version {found}, but this build reads version {expected}")]
+    Version {
+        /// Version in the file.
+        found: u32,
+        /// Version this build reads.
+        expected: u32,
+    },
+    /// The model has no such group.
+    #[error("group `{id}` is not in the model; it has {known}")]
+    NoSuchGroup {
+        /// Group in the plan.
+        id: String,
+        /// Groups of the model.
+        known: String,
+    },
+    /// A group is listed twice.
+    #[error("group `{id}` is listed twice")]
+    Twice {
+        /// Group.
+        id: String,
+    },
+    /// The group has another number of units.
+    #[error("group `{id}` has {found} units in the model, {planned} in the plan")]
+    Units {
+        /// Group.
+        id: String,
+        /// Units in the model.
+        found: usize,
+        /// Units in the plan.
+        planned: u32,
+    },
+    /// A unit that the group does not have.
+    #[error("group `{id}` has units 0-{last}, but the plan keeps unit {index}")]
+    NoSuchUnit {
+        /// Group.
+        id: String,
+        /// Last unit.
+        last: usize,
+        /// Unit in the plan.
+        index: u32,
+    },
+    /// Nothing would be left.
+    #[error("group `{id}` would keep no unit; at least one must stay")]
+    Empty {
+        /// Group.
+        id: String,
+    },
+}
+
+impl Plan {
+    /// The plan of a removal: every group that loses a unit.
+    pub fn of(channels: &Channels, removal: &Removal) -> Self {
+        let groups = channels.groups.iter().filter_map(|g| {
+            let stays = |&(_, u): &(usize, &u32)| !removal.leaves(*u);
+            let keep: Vec<u32> = g.units.iter().enumerate().filter(stays).map(|(i, _)| i as u32).collect();
+            (keep.len() < g.units.len()).then(|| GroupPlan {
+                id: g.id.clone(),
+                units: g.units.len() as u32,
+                keep: Indices::new(keep),
+                why: None,
+            })
+        });
+        Self { version: VERSION, model_sha256: None, target: None, groups: groups.collect() }
+    }
+    /// Reads a plan from YAML.
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        let plan: Self = serde_saphyr::from_str(text).map_err(|e| PlanError::Syntax { detail: e.to_string() })?;
+        if plan.version != VERSION {
+            return Err(PlanError::Version { found: plan.version, expected: VERSION });
+        }
+        Ok(plan)
+    }
+    /// The plan as YAML.
+    pub fn to_yaml(&self) -> Result<String, PlanError> {
+        serde_saphyr::to_string(self).map_err(|e| PlanError::Syntax { detail: e.to_string() })
+    }
+    /// What leaves the model whose channels are given.
+    pub fn removal(&self, channels: &Channels) -> Result<Removal, PlanError> {
+        let mut removal = Removal::none(channels);
+        let mut seen = std::collections::BTreeSet::new();
+        for planned in &self.groups {
+            let id = planned.id.clone();
+            if !seen.insert(id.clone()) {
+                return Err(PlanError::Twice { id });
+            }
+            let Some(group) = channels.group(&id) else {
+                let known: Vec<String> = channels.groups.iter().map(|g| format!("`{}`", g.id)).collect();
+                return Err(PlanError::NoSuchGroup { id, known: known.join(", ") });
+            };
+            let units = &channels.groups[group].units;
+            if units.len() != planned.units as usize {
+                return Err(PlanError::Units { id, found: units.len(), planned: planned.units });
+            }
+            let keep = planned.keep.indices();
+            if keep.is_empty() {
+                return Err(PlanError::Empty { id });
+            }
+            if let Some(&index) = keep.iter().find(|i| **i as usize >= units.len()) {
+                return Err(PlanError::NoSuchUnit { id, last: units.len() - 1, index });
+            }
+            for (i, u) in units.iter().enumerate() {
+                removal.set(*u, keep.binary_search(&(i as u32)).is_err());
+            }
+        }
+        Ok(removal)
+    }
+}

@@ -1,0 +1,169 @@
+//! Removes the slots of a plan: weights are gathered, and attributes and shape operands follow.
+//!
+//! ```onnx before
+//! h = Conv (x, w1, b1)          # float[8,3,3,3] w1
+//! y = Conv (h, w2)              # float[4,8,1,1] w2
+//! ```
+//! ```onnx after
+//! h = Conv (x, w1, b1)          # float[6,3,3,3] w1, float[6] b1: slots 1 and 3 of h are gone
+//! y = Conv (h, w2)              # float[4,6,1,1] w2
+//! ```
+//! Needs: shapes, channels. Numerics: exact; the result equals the masked model. Afterwards shapes are inferred again,
+//! and a node whose results are not of the sizes that the plan implies is an error, not a model.
+
+use super::contents;
+use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
+use sparsec_ir::{Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type, ValueId, topological};
+use thiserror::Error;
+
+/// Why slots could not be taken out.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// The operator's resize rule cannot say how the node follows.
+    #[error("node `{node}` ({op}) cannot follow the cut: {source}")]
+    Resize {
+        /// Node.
+        node: String,
+        /// Operator.
+        op: String,
+        /// What the rule says.
+        source: OpError,
+    },
+    /// A constant could not be gathered or rewritten.
+    #[error("constant `{value}` cannot be cut: {source}")]
+    Constant {
+        /// Constant.
+        value: String,
+        /// Why.
+        source: TensorError,
+    },
+    /// The cut model does not have the sizes that the plan implies.
+    #[error("after the cut `{value}` of node `{node}` is {found}, but the plan implies {expected}")]
+    Sizes {
+        /// Value.
+        value: String,
+        /// Node.
+        node: String,
+        /// Sizes found.
+        found: String,
+        /// Sizes implied.
+        expected: String,
+    },
+    /// A shape operand is computed in a way that cannot be corrected.
+    #[error("operand `{value}` of node `{node}` must hold {wanted}, which cannot be computed from the graph")]
+    Contents {
+        /// Operand.
+        value: String,
+        /// Node.
+        node: String,
+        /// Numbers wanted.
+        wanted: String,
+    },
+    /// The graph has a cycle.
+    #[error("the graph has a cycle")]
+    Cyclic,
+}
+
+/// The model without the slots that leave. `facts` and `channels` are those of `model`.
+pub fn remove(
+    model: &Model,
+    facts: &Facts,
+    table: &OpTable,
+    channels: &Channels,
+    removal: &Removal,
+) -> Result<Model, RemoveError> {
+    let mut out = model.clone();
+    if removal.is_empty() {
+        return Ok(out);
+    }
+    let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
+    let order = topological(&model.graph).map_err(|_| RemoveError::Cyclic)?;
+    let mut edits: Vec<(NodeId, Vec<Edit>)> = Vec::new();
+    for &id in &order {
+        let node = model.graph.node(id);
+        let Some(def) = table.get(&node.domain, &node.op) else { continue };
+        let resized = Resized { before: node_ref(model, facts, id), kept: &kept };
+        if let (Resize::By(rule), true) = (def.resize, resized.any()) {
+            let source = |source| RemoveError::Resize { node: model.graph.label(id), op: node.op_name(), source };
+            edits.push((id, rule(&resized).map_err(source)?));
+        }
+    }
+
+    let expected = channels.facts_after(model, facts, removal);
+    for (v, value) in model.graph.values() {
+        if let Some(tensor) = model.graph.constant(v) {
+            let cut = gather(tensor, |axis| kept(v, axis));
+            let cut = cut.map_err(|source| RemoveError::Constant { value: value.name.clone(), source })?;
+            if let Some(cut) = cut {
+                out.graph.set_constant(v, cut);
+            }
+        }
+        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape) {
+            if shape.len() == sizes.len() && facts.get(v).shape != expected.get(v).shape {
+                let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
+                let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
+                out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
+            }
+        }
+    }
+
+    // Attributes and gathers first: contents are compared with what the finished graph computes.
+    let mut wanted: Vec<(NodeId, usize, Vec<Dim>)> = Vec::new();
+    for (id, list) in edits {
+        for edit in list {
+            match edit {
+                Edit::Attr(name, value) => out.graph.set_attr(id, name, value),
+                Edit::Gather { axis, indices } => become_gather(&mut out, id, axis, &indices),
+                Edit::Content { operand, dims } => wanted.push((id, operand, dims)),
+            }
+        }
+    }
+    let mut now = start(&out);
+    let mut next = wanted.into_iter().peekable();
+    for id in order {
+        while let Some((_, operand, dims)) = next.next_if(|w| w.0 == id) {
+            contents::demand(&mut out, table, &mut now, id, operand, &dims)?;
+        }
+        infer_node(&out, table, id, &mut now);
+        compare(&out, &now, &expected, id)?;
+    }
+    Ok(out)
+}
+
+/// The tensor with only the indices that stay; `None` where all do.
+fn gather(tensor: &Tensor, kept: impl Fn(usize) -> Option<Vec<u32>>) -> Result<Option<Tensor>, TensorError> {
+    let mut out: Option<Tensor> = None;
+    for axis in 0..tensor.dims.len() {
+        if let Some(keep) = kept(axis) {
+            out = Some(out.as_ref().unwrap_or(tensor).gather(axis, &keep)?);
+        }
+    }
+    Ok(out)
+}
+
+fn become_gather(model: &mut Model, id: NodeId, axis: usize, indices: &[i64]) {
+    let name = format!("{}_indices", model.graph.label(id));
+    let at = model.graph.add_constant(&name, Tensor::i64(&[indices.len() as u64], indices));
+    let attrs = Attrs::from_iter([("axis".to_string(), Attr::Int(axis as i64))]);
+    model.graph.set_op(id, "Gather", attrs);
+    model.graph.set_operand(id, 1, Some(at));
+    model.graph.truncate_operands(id, 2);
+}
+
+/// Results must have the sizes that the plan implies, wherever both are known.
+fn compare(model: &Model, now: &Inferred, expected: &Facts, id: NodeId) -> Result<(), RemoveError> {
+    for &v in model.graph.node(id).outputs.iter().flatten() {
+        let (Some(found), Some(planned)) = (&now.facts.get(v).shape, &expected.get(v).shape) else { continue };
+        let differ = |(f, p): (&Dim, &Dim)| matches!((f.as_const(), p.as_const()), (Some(f), Some(p)) if f != p);
+        if found.len() != planned.len() || found.iter().zip(planned).any(differ) {
+            let show = |dims: &[Dim]| format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(","));
+            return Err(RemoveError::Sizes {
+                value: model.graph.value(v).name.clone(),
+                node: model.graph.label(id),
+                found: show(found),
+                expected: show(planned),
+            });
+        }
+    }
+    Ok(())
+}

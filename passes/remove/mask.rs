@@ -1,0 +1,141 @@
+//! The masked model: the oracle that a removal is checked against.
+//!
+//! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
+//! term zero: in the weight where one operand is constant, else by a multiplication of one activation by a mask.
+//! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
+
+use super::cut::RemoveError;
+use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
+use sparsec_ir::{Data, Facts, Model, Node, Tensor, TensorError, Use, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The model with the terms of leaving slots made zero. Shapes stay.
+pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal) -> Result<Model, RemoveError> {
+    let mut weights: BTreeMap<(ValueId, usize), BTreeSet<u32>> = BTreeMap::new();
+    let mut activations: BTreeMap<(sparsec_ir::NodeId, ValueId, usize), BTreeSet<u32>> = BTreeMap::new();
+    for link in &channels.contractions {
+        let (axis, _) = channels.axes.locate(link.b.0);
+        let gone: Vec<u32> = leaving(channels, axis, link.b, link.count, removal);
+        if gone.is_empty() {
+            continue;
+        }
+        let sides = [link.b.0, link.a.0].map(|slot| channels.axes.owner(channels.axes.locate(slot).0));
+        let constant = |o: &AxisOwner| matches!(o, AxisOwner::Value(v, _) if model.graph.constant(*v).is_some());
+        let from_base = |slot: u32| slot - channels.axes.slots(channels.axes.locate(slot).0).start;
+        match sides.iter().position(constant) {
+            Some(side) => {
+                let AxisOwner::Value(v, a) = sides[side] else { continue };
+                let start = from_base([link.b.0, link.a.0][side]);
+                let step = [link.b.1, link.a.1][side];
+                weights.entry((v, a as usize)).or_default().extend(gone.iter().map(|i| at(start, step, *i)));
+            }
+            None => {
+                let Some(side) = sides.iter().position(|o| matches!(o, AxisOwner::Value(..))) else { continue };
+                let AxisOwner::Value(v, a) = sides[side] else { continue };
+                let start = from_base([link.b.0, link.a.0][side]);
+                let step = [link.b.1, link.a.1][side];
+                let set = activations.entry((link.node, v, a as usize)).or_default();
+                set.extend(gone.iter().map(|i| at(start, step, *i)));
+            }
+        }
+    }
+    let mut out = model.clone();
+    for ((v, axis), gone) in weights {
+        let tensor = out.graph.constant(v).expect("chosen for being constant").clone();
+        let zeroed = zero(&tensor, axis, &gone);
+        let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
+        out.graph.set_constant(v, zeroed.map_err(source)?);
+    }
+    for ((node, v, axis), gone) in activations {
+        let fact = facts.get(v);
+        let (Some(rank), Some(len), Some(elem)) = (fact.rank(), fact.size(axis), fact.elem) else { continue };
+        let values: Vec<f64> = (0..len as u32).map(|i| if gone.contains(&i) { 0.0 } else { 1.0 }).collect();
+        let dims: Vec<u64> = (0..rank).map(|a| if a == axis { len } else { 1 }).collect();
+        let name = model.graph.value(v).name.clone();
+        let tensor = Tensor::from_f64(elem, &dims, &values);
+        let tensor = tensor.map_err(|source| RemoveError::Constant { value: name.clone(), source })?;
+        let keep = out.graph.add_constant(&format!("{name}_mask"), tensor);
+        let mul = out.graph.add_node(Node::new("Mul").input(v).input(keep), &[&format!("{name}_masked")]);
+        let masked = out.graph.node(mul).outputs[0];
+        for u in model.graph.value(v).uses.clone() {
+            if let Use::Operand(n, i) = u {
+                if n == node {
+                    out.graph.set_operand(n, i, masked);
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Puts the weights of a pruned model back into the shapes of the original: what a plan kept comes from `pruned`, what
+/// it removed stays as it was. With [`mask`] this is the oracle for models whose weights were re-solved.
+pub fn restore(model: &Model, pruned: &Model, channels: &Channels, removal: &Removal) -> Result<Model, RemoveError> {
+    let mut out = model.clone();
+    for (v, value) in model.graph.values() {
+        let Some(old) = model.graph.constant(v) else { continue };
+        let Some(new) = pruned.graph.find(&value.name).and_then(|p| pruned.graph.constant(p)) else { continue };
+        let source = |source| RemoveError::Constant { value: value.name.clone(), source };
+        let kept: Vec<Option<Vec<u32>>> =
+            (0..old.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
+        out.graph.set_constant(v, scatter(old, new, &kept).map_err(source)?);
+    }
+    Ok(out)
+}
+
+fn at(start: u32, step: i32, i: u32) -> u32 {
+    (i64::from(start) + i64::from(i) * i64::from(step)) as u32
+}
+
+/// Positions along a progression of slots of `axis` whose slot leaves.
+fn leaving(channels: &Channels, axis: AxisId, row: (u32, i32), count: u32, removal: &Removal) -> Vec<u32> {
+    let start = row.0 - channels.axes.slots(axis).start;
+    let leaves = |i: &u32| channels.cut(axis, at(start, row.1, *i)).iter().any(|u| removal.leaves(*u));
+    (0..count).filter(leaves).collect()
+}
+
+fn zero(tensor: &Arc<Tensor>, axis: usize, gone: &BTreeSet<u32>) -> Result<Tensor, TensorError> {
+    let mut values = tensor.to_f64()?;
+    let inner: usize = tensor.dims[axis + 1..].iter().product::<u64>() as usize;
+    let len = tensor.dims[axis] as usize;
+    for (i, v) in values.iter_mut().enumerate() {
+        if gone.contains(&((i / inner % len) as u32)) {
+            *v = 0.0;
+        }
+    }
+    Tensor::from_f64(tensor.elem, &tensor.dims, &values)
+}
+
+/// `old` with the elements that lie on `kept` indices of every axis taken from `new`, in order.
+fn scatter(old: &Tensor, new: &Tensor, kept: &[Option<Vec<u32>>]) -> Result<Tensor, TensorError> {
+    let dims: Vec<u64> =
+        old.dims.iter().zip(kept).map(|(d, k)| k.as_ref().map_or(*d, |k| k.len() as u64)).collect();
+    if new.dims != dims || new.elem != old.elem {
+        // A constant that follows the cut in its contents (a shape) is the graph's business, not a weight.
+        return Ok(old.clone());
+    }
+    let width = (old.elem.bits() / 8) as usize;
+    if width == 0 {
+        return Ok(old.clone());
+    }
+    let mut bytes = old.bytes()?.to_vec();
+    let source = new.bytes()?;
+    let mut index = vec![0u64; dims.len()];
+    for i in 0..new.count() as usize {
+        let mut flat = 0u64;
+        for ((&at, &len), k) in index.iter().zip(&old.dims).zip(kept) {
+            flat = flat * len + k.as_ref().map_or(at, |k| u64::from(k[at as usize]));
+        }
+        let to = flat as usize * width;
+        bytes[to..to + width].copy_from_slice(&source[i * width..(i + 1) * width]);
+        for axis in (0..dims.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < dims[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    Ok(Tensor { data: Data::Raw(bytes.into()), external: None, ..old.clone() })
+}
