@@ -100,8 +100,7 @@ fn row(label: &str, kernel: &str, before_ms: f64, after_ms: f64) -> KernelRow {
 pub(crate) fn kernel_chart(rows: &[KernelRow]) -> KernelChart {
     let shown = if rows.len() > MAX_ROWS { MAX_ROWS - 1 } else { rows.len() };
     let (shown, others) = rows.split_at(shown);
-    let mut out: Vec<KernelRow> =
-        shown.iter().map(|r| row(&r.label, &r.kernel, r.before_ms, r.after_ms)).collect();
+    let mut out: Vec<KernelRow> = shown.iter().map(|r| row(&r.label, &r.kernel, r.before_ms, r.after_ms)).collect();
     if !others.is_empty() {
         let sum = |f: fn(&KernelRow) -> f64| others.iter().map(f).sum::<f64>();
         let label = format!("{} other kernels", others.len());
@@ -193,9 +192,7 @@ pub(crate) fn memory_chart(before: &[Moment], after: &[Moment]) -> Option<Memory
             .step_by(every)
             .map(|c| Tick { at: at(x(c)), label: (c * per_column + 1).to_string() })
             .collect(),
-        hovers: (0..all)
-            .map(|c| Hover { x: at(x(c)), width: at(x(c + 1) - x(c)), title: title(c) })
-            .collect(),
+        hovers: (0..all).map(|c| Hover { x: at(x(c)), width: at(x(c + 1) - x(c)), title: title(c) }).collect(),
     })
 }
 

@@ -123,9 +123,7 @@ impl Page {
             frozen: frozen
                 .into_iter()
                 .take(MAX_ROWS)
-                .map(|f| {
-                    [text::clean(&f.value), f.axis.to_string(), text::clean(&f.reason), text::count(f.params)]
-                })
+                .map(|f| [text::clean(&f.value), f.axis.to_string(), text::clean(&f.reason), text::count(f.params)])
                 .collect(),
             limits: r.limits.iter().map(limit).collect(),
             warnings: r.warnings.iter().map(|w| text::clean(w)).collect(),
