@@ -35,8 +35,9 @@ const MAX_ROWS: usize = 24;
 const ROW_HEIGHT: usize = 30;
 const BAR_SPACE: f64 = 560.0;
 
-/// A coordinate.
+/// A coordinate; what is not finite stays out of the picture.
 pub(crate) fn at(v: f64) -> String {
+    let v = if v.is_finite() { v } else { 0.0 };
     let text = format!("{v:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_string)
 }
@@ -83,7 +84,7 @@ pub(crate) fn kernels(before: &[Node], after: &[Node]) -> Vec<KernelRow> {
 fn row(label: &str, kernel: &str, before_ms: f64, after_ms: f64) -> KernelRow {
     let label = text::clean(label);
     KernelRow {
-        short: text::shorten(&label, 32),
+        short: text::shorten(&label, 30),
         label,
         kernel: text::clean(kernel),
         before_ms,
@@ -91,8 +92,8 @@ fn row(label: &str, kernel: &str, before_ms: f64, after_ms: f64) -> KernelRow {
         before: String::new(),
         after: String::new(),
         y: 0,
-        before_width: String::new(),
-        after_width: String::new(),
+        before_width: "0".to_string(),
+        after_width: "0".to_string(),
     }
 }
 
@@ -101,16 +102,19 @@ pub(crate) fn kernel_chart(rows: &[KernelRow]) -> KernelChart {
     let shown = if rows.len() > MAX_ROWS { MAX_ROWS - 1 } else { rows.len() };
     let (shown, others) = rows.split_at(shown);
     let mut out: Vec<KernelRow> = shown.iter().map(|r| row(&r.label, &r.kernel, r.before_ms, r.after_ms)).collect();
+    let full = out.iter().map(|r| r.before_ms.max(r.after_ms)).fold(0.0, f64::max);
+    for r in &mut out {
+        let width = |ms: f64| at(if full > 0.0 { ms / full * BAR_SPACE } else { 0.0 });
+        (r.before_width, r.after_width) = (width(r.before_ms), width(r.after_ms));
+    }
     if !others.is_empty() {
+        // A sum among single kernels: figures, but no bars that would set the scale.
         let sum = |f: fn(&KernelRow) -> f64| others.iter().map(f).sum::<f64>();
         let label = format!("{} other kernels", others.len());
         out.push(row(&label, "together", sum(|r| r.before_ms), sum(|r| r.after_ms)));
     }
-    let full = out.iter().map(|r| r.before_ms.max(r.after_ms)).fold(0.0, f64::max);
     for (i, r) in out.iter_mut().enumerate() {
-        let width = |ms: f64| at(if full > 0.0 { ms / full * BAR_SPACE } else { 0.0 });
         (r.before, r.after) = (text::time(r.before_ms), text::time(r.after_ms));
-        (r.before_width, r.after_width) = (width(r.before_ms), width(r.after_ms));
         r.y = i * ROW_HEIGHT;
     }
     KernelChart { height: out.len() * ROW_HEIGHT, rows: out, full: text::time(full) }

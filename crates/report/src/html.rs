@@ -50,7 +50,7 @@ enum Verdict {
 
 /// A headline figure.
 struct Card {
-    title: &'static str,
+    title: String,
     value: String,
     from: String,
     change: Option<String>,
@@ -189,7 +189,7 @@ fn cards(r: &Report) -> Vec<Card> {
 fn less(title: &'static str, before: f64, after: f64, show: impl Fn(f64) -> String, full: f64) -> Card {
     let width = |v: f64| at(if full > 0.0 { 200.0 * v / full } else { 0.0 });
     Card {
-        title,
+        title: title.to_string(),
         value: show(after),
         from: show(before),
         change: text::change(before, after),
@@ -219,13 +219,13 @@ fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
     let signed = |d: f64| if d < 0.0 { format!("−{:.4}", -d) } else { format!("+{d:.4}") };
     let samples = if after.samples == 1 { "1 sample".to_string() } else { format!("{} samples", after.samples) };
     Some(Card {
-        title: "Metric",
+        title: format!("Metric: {}", text::clean(&after.name)),
         value: show(after.value),
         from: before.map_or("not measured".to_string(), |b| show(b.value)),
         change: change.map(signed),
         tone: worse.map_or("", tone),
         bars: None,
-        more: format!("{} on {samples}", text::clean(&after.name)),
+        more: format!("on {samples}"),
     })
 }
 
