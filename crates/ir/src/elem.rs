@@ -77,6 +77,10 @@ elem_types! {
     U2 = 25, "uint2", 2;
     /// Signed 2 bits, four in a byte.
     I2 = 26, "int2", 2;
+    /// 2 exponent bits, 3 mantissa bits, four in three bytes.
+    F6E2M3 = 27, "float6e2m3", 6;
+    /// 3 exponent bits, 2 mantissa bits, four in three bytes.
+    F6E3M2 = 28, "float6e3m2", 6;
 }
 
 impl ElemType {

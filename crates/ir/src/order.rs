@@ -53,7 +53,8 @@ pub fn cycle(graph: &Graph) -> Vec<NodeId> {
         }
     }
     let looped = |c: &Vec<petgraph::graph::NodeIndex>| c.len() > 1 || g.contains_edge(c[0], c[0]);
-    let best = petgraph::algo::tarjan_scc(&g).into_iter().filter(looped).min_by_key(Vec::len);
+    // Kosaraju's algorithm is iterative in petgraph, Tarjan's recursive: a long hostile cycle must not end the stack.
+    let best = petgraph::algo::kosaraju_scc(&g).into_iter().filter(looped).min_by_key(Vec::len);
     let mut nodes: Vec<NodeId> = best.unwrap_or_default().into_iter().map(|n| NodeId::new(n.index())).collect();
     nodes.sort();
     nodes

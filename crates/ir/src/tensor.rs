@@ -187,7 +187,7 @@ impl Tensor {
             Data::Raw(b) => {
                 let bits = u64::from(self.elem.bits());
                 let mut out = Vec::with_capacity((outer * keep.len() as u64 * inner * bits).div_ceil(8) as usize);
-                if (bits * inner).is_multiple_of(8) {
+                if bits * inner % 8 == 0 {
                     let run = (inner * bits / 8) as usize;
                     for o in 0..outer {
                         for &k in keep {
@@ -196,20 +196,23 @@ impl Tensor {
                         }
                     }
                 } else {
-                    let per = 8 / bits;
-                    let mask = ((1u16 << bits) - 1) as u8;
+                    // Elements are a bit stream, lowest bits first; one of up to 8 bits spans at most two bytes.
+                    let mask = (1u16 << bits) - 1;
                     let mut n = 0u64;
                     for o in 0..outer {
                         for &k in keep {
                             for i in 0..inner {
-                                let at = source(o, k) + i;
-                                let v = (b[(at / per) as usize] >> ((at % per) * bits)) & mask;
-                                if n.is_multiple_of(per) {
-                                    out.push(0);
+                                let from = (source(o, k) + i) * bits;
+                                let at = (from / 8) as usize;
+                                let pair = u16::from_le_bytes([b[at], b.get(at + 1).copied().unwrap_or(0)]);
+                                let v = ((pair >> (from % 8)) & mask) << (n % 8);
+                                let to = (n / 8) as usize;
+                                n += bits;
+                                out.resize(n.div_ceil(8) as usize, 0);
+                                out[to] |= v as u8;
+                                if v > 0xff {
+                                    out[to + 1] |= (v >> 8) as u8;
                                 }
-                                let last = out.len() - 1;
-                                out[last] |= v << ((n % per) * bits);
-                                n += 1;
                             }
                         }
                     }
@@ -244,6 +247,9 @@ mod tests {
             Tensor::raw(ElemType::U4, vec![3, 3], Bytes::from_static(&[0x10, 0x32, 0x54, 0x76, 0x08])).unwrap();
         let g = nibbles.gather(1, &[2, 0]).unwrap();
         assert_eq!(g.bytes().unwrap()[..], [0x02, 0x35, 0x68]);
+        // 6-bit elements 1, 2, 3, 4, 5: four in three bytes.
+        let sixes = Tensor::raw(ElemType::F6E2M3, vec![5], Bytes::from_static(&[0x81, 0x30, 0x10, 0x05])).unwrap();
+        assert_eq!(sixes.gather(0, &[4, 2, 1]).unwrap().bytes().unwrap()[..], [0xc5, 0x20, 0x00]);
     }
 
     #[test]

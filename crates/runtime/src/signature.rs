@@ -1,0 +1,67 @@
+//! What a session takes and gives.
+
+use crate::RuntimeError;
+use crate::error::type_text;
+use sparsec_ir::{Def, Dim, ElemType, Graph, Model, Tensor, Type, ValueId};
+
+/// An input with the type it was loaded for.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) elem: ElemType,
+    pub(crate) dims: Vec<u64>,
+}
+
+/// The inputs of `graph` with `shapes`.
+pub(crate) fn ports(graph: &Graph, shapes: &[Vec<u64>]) -> Result<Vec<Port>, RuntimeError> {
+    let inputs: Vec<ValueId> = graph.inputs().collect();
+    if inputs.len() != shapes.len() {
+        return Err(RuntimeError::InputCount { expected: inputs.len(), found: shapes.len() });
+    }
+    let port = |(v, dims): (&ValueId, &Vec<u64>)| {
+        let value = graph.value(*v);
+        match value.ty {
+            Some(Type::Tensor { elem, .. }) => Ok(Port { name: value.name.clone(), elem, dims: dims.clone() }),
+            _ => Err(RuntimeError::Untyped { name: value.name.clone() }),
+        }
+    };
+    inputs.iter().zip(shapes).map(port).collect()
+}
+
+/// Refuses inputs that do not fit `ports`.
+pub(crate) fn check(ports: &[Port], inputs: &[Tensor]) -> Result<(), RuntimeError> {
+    if ports.len() != inputs.len() {
+        return Err(RuntimeError::InputCount { expected: ports.len(), found: inputs.len() });
+    }
+    for (port, tensor) in ports.iter().zip(inputs) {
+        if port.elem != tensor.elem || port.dims != tensor.dims {
+            return Err(RuntimeError::Input {
+                name: port.name.clone(),
+                expected: type_text(port.elem, &port.dims),
+                found: type_text(tensor.elem, &tensor.dims),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// States the concrete input types in `model` and forgets every inner and output shape: files state these for other
+/// sizes (a symbolic batch, a batch fixed at export), and runtimes infer them.
+pub(crate) fn fix_shapes(model: &mut Model, ports: &[Port]) {
+    let graph = &mut model.graph;
+    let inputs: Vec<ValueId> = graph.inputs().collect();
+    for (v, port) in inputs.into_iter().zip(ports) {
+        let dims = port.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
+        graph.set_type(v, Some(Type::tensor(port.elem, dims)));
+    }
+    let computed = graph.values().filter(|(_, v)| v.ty.is_some() && matches!(v.def, Def::Node { .. }));
+    for v in computed.map(|(id, _)| id).collect::<Vec<_>>() {
+        let ty = match &graph.value(v).ty {
+            Some(Type::Tensor { elem, .. }) if graph.is_output(v) => Some(Type::Tensor { elem: *elem, shape: None }),
+            Some(Type::Tensor { .. }) | None => None,
+            // Sequences, optionals and the like carry no sizes that could be wrong.
+            Some(other) => Some(other.clone()),
+        };
+        graph.set_type(v, ty);
+    }
+}

@@ -1,0 +1,113 @@
+//! tract behind [`Runtime`].
+
+mod legalise;
+mod tensor;
+mod trace;
+mod widen;
+
+use crate::signature::{Port, check, fix_shapes, ports};
+use crate::{Runtime, RuntimeError, Session};
+use sparsec_ir::{ElemType, Graph, Model, Tensor, Type};
+use std::cell::Cell;
+use std::sync::Arc;
+use trace::Trace;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::eval;
+use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
+
+/// Name and version of the built-in runtime. The version is pinned in the workspace's manifest.
+const NAME: &str = "tract 0.23.9";
+
+/// The built-in runtime.
+pub(crate) struct Tract;
+
+impl Runtime for Tract {
+    fn name(&self) -> String {
+        NAME.to_string()
+    }
+
+    fn load(&self, model: &Model, inputs: &[Vec<u64>], _threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
+        let ports = ports(&model.graph, inputs)?;
+        let outputs = stated(&model.graph);
+        let mut legal = model.clone();
+        fix_shapes(&mut legal, &ports);
+        legalise::legalise(&mut legal)?;
+        widen::widen(&mut legal);
+        let (trace, inference) = parse(&legal)?;
+        drop(legal);
+        let typed = trace.stage("inferring types", || {
+            let mut model = inference;
+            for (i, port) in ports.iter().enumerate() {
+                let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
+                model.set_input_fact(i, InferenceFact::dt_shape(tensor::datum_type(port)?, &*dims))?;
+            }
+            model.into_typed()
+        })?;
+        let plan = plan(&trace, typed)?;
+        Ok(Box::new(TractSession { plan, ports, outputs, trace }))
+    }
+}
+
+/// Names and stated element types of the graph's outputs.
+fn stated(graph: &Graph) -> Vec<(String, Option<ElemType>)> {
+    let elem = |ty: &Option<Type>| match ty {
+        Some(Type::Tensor { elem, .. }) => Some(*elem),
+        _ => None,
+    };
+    graph.outputs().iter().map(|&v| (graph.value(v).name.clone(), elem(&graph.value(v).ty))).collect()
+}
+
+/// The model as tract reads it, and what leads from its nodes back to ours.
+fn parse(model: &Model) -> Result<(Trace, InferenceModel), RuntimeError> {
+    let encoded = sparsec_onnx::encode(model);
+    let bytes = encoded.map_err(|e| RuntimeError::Encode { runtime: NAME.to_string(), why: e.to_string() })?;
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    let mut proto = Trace::default().stage("decoding", || onnx.proto_model_for_read(&mut bytes.as_slice()))?;
+    drop(bytes);
+    let trace = Trace::mark(&mut proto);
+    let inference = trace.stage("parsing", || onnx.model_for_proto_model(&proto))?;
+    match inference.nodes().iter().find(|n| n.op_is::<UnimplementedOp>()) {
+        Some(node) => Err(trace.unsupported(&node.name, "the operator is not implemented")),
+        None => Ok((trace, inference)),
+    }
+}
+
+/// A plan over the optimised model or, where tract's rewrites fail, over an earlier form of it: these compute the same,
+/// only slower.
+fn plan(trace: &Trace, typed: TypedModel) -> Result<Arc<TypedSimplePlan>, RuntimeError> {
+    let optimised = trace.stage("optimising", || TypedSimplePlan::new(typed.clone().into_optimized()?));
+    optimised
+        .or_else(|_| trace.stage("decluttering", || TypedSimplePlan::new(typed.clone().into_decluttered()?)))
+        .or_else(|_| trace.stage("planning", || TypedSimplePlan::new(typed)))
+}
+
+struct TractSession {
+    plan: Arc<TypedSimplePlan>,
+    ports: Vec<Port>,
+    outputs: Vec<(String, Option<ElemType>)>,
+    trace: Trace,
+}
+
+impl Session for TractSession {
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
+        check(&self.ports, inputs)?;
+        let fed: TVec<TValue> = inputs
+            .iter()
+            .zip(&self.ports)
+            .map(|(t, p)| Ok(tensor::to_tract(t, p)?.into()))
+            .collect::<Result<_, RuntimeError>>()?;
+        // A fresh state each time: no run sees what another left in a recurrence, and threads share the plan only.
+        let at = Cell::new(None);
+        let results = self.trace.running(
+            &at,
+            || {
+                self.plan.spawn()?.run_plan_with_eval(fed, |ctx, state, node, inputs| {
+                    at.set(Some(node.id));
+                    eval(ctx, state, node, inputs)
+                })
+            },
+            |id| self.plan.model().node(id).name.clone(),
+        )?;
+        self.outputs.iter().zip(results.iter()).map(|((name, elem), t)| tensor::from_tract(t, *elem, name)).collect()
+    }
+}
