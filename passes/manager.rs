@@ -162,6 +162,12 @@ pub enum PassError {
         /// One of them.
         name: String,
     },
+    /// The model was broken before the pass.
+    #[error("the model is broken: {}", violations.first().map(ToString::to_string).unwrap_or_default())]
+    BrokenInput {
+        /// What is broken.
+        violations: Vec<Violation>,
+    },
     /// A rewrite would make the model unreasonably large.
     #[error("inlining `{name}` makes more than {limit} nodes")]
     TooManyNodes {
@@ -217,14 +223,7 @@ pub struct PassCx<'t> {
 impl<'t> PassCx<'t> {
     /// A context without artifacts or a limit to rewrites.
     pub fn new(table: &'t OpTable) -> Self {
-        Self {
-            table,
-            remarks: Vec::new(),
-            pass: "",
-            artifacts: BTreeMap::new(),
-            rewrites: 0,
-            limit: u64::MAX,
-        }
+        Self { table, remarks: Vec::new(), pass: "", artifacts: BTreeMap::new(), rewrites: 0, limit: u64::MAX }
     }
     /// Facts about every value of the model's graph.
     pub fn infer(&self, model: &Model) -> Inferred {

@@ -186,9 +186,8 @@ fn apply(graph: &mut Graph, fold: Fold) -> Result<(), PassError> {
 /// Gives an operand new contents; a constant that others read too, or that callers may override, stays as it is.
 fn replace_constant(graph: &mut Graph, node: NodeId, operand: usize, tensor: Tensor, name: &str) {
     let old = graph.node(node).inputs.get(operand).copied().flatten();
-    let own = |v: &ValueId| {
-        graph.value(*v).uses.len() == 1 && !graph.is_output(*v) && !graph.listed_inputs().contains(v)
-    };
+    let own =
+        |v: &ValueId| graph.value(*v).uses.len() == 1 && !graph.is_output(*v) && !graph.listed_inputs().contains(v);
     match old.filter(own) {
         Some(v) => graph.set_constant(v, tensor),
         None => {

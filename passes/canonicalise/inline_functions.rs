@@ -18,7 +18,9 @@
 
 use super::names::{Names, change_attributes, each_subgraph, rename_outer};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
-use sparsec_ir::{Attr, Def, Function, Graph, Model, Node, NodeId, OpsetImport, ValueId, topological};
+use sparsec_ir::{
+    Attr, Def, Function, Graph, Invariant, Model, Node, NodeId, OpsetImport, ValueId, topological, verify,
+};
 use std::collections::BTreeMap;
 
 /// The pass.
@@ -32,12 +34,17 @@ pub const INLINE_FUNCTIONS: PassDef = PassDef {
 /// Nodes that a graph may grow to: functions that call others twice grow without bound.
 const MAX_NODES: usize = 1 << 20;
 
-/// Deepest nesting of calls, far beyond what exporters write.
-const MAX_CALLS: usize = 256;
-
 fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
     if model.functions.is_empty() {
         return Ok(Changed::No);
+    }
+    // Recursion would not end, and a broken body cannot be copied.
+    if let Err(violations) = verify(model) {
+        let recursive = violations.iter().find(|v| v.invariant == Invariant::Functions);
+        return Err(match recursive {
+            Some(v) => PassError::RecursiveFunction { name: v.place.clone() },
+            None => PassError::BrokenInput { violations },
+        });
     }
     let mut inliner = Inliner {
         names: Names::of(model),
@@ -94,18 +101,15 @@ impl Inliner {
     /// Inlines every call in a graph and its subgraphs.
     fn graph(&mut self, graph: &mut Graph, cx: &mut PassCx) -> Result<Changed, PassError> {
         let mut changed = Changed::No;
-        // Depth of calls by node: what a body brings in is one deeper than its call.
-        let order = topological(graph).unwrap_or_default();
-        let mut waiting: Vec<(NodeId, usize)> = order.into_iter().rev().map(|n| (n, 0)).collect();
-        while let Some((node, depth)) = waiting.pop() {
+        let mut waiting: Vec<NodeId> = topological(graph).unwrap_or_default();
+        waiting.reverse();
+        while let Some(node) = waiting.pop() {
             changed = changed.or(self.subgraphs(graph, node, cx)?);
             let Some(at) = self.functions.iter().position(|f| calls(graph.node(node), f)) else { continue };
             let name = self.functions[at].name.clone();
-            if depth == MAX_CALLS {
-                return Err(PassError::RecursiveFunction { name });
-            }
-            if let Some(domain) = self.differing_opset(at) {
-                cx.remark(graph.label(node), Refusal::OpsetDiffers { domain });
+            let refusal = self.differing_opset(at).map(|domain| Refusal::OpsetDiffers { domain });
+            if let Some(reason) = refusal.or_else(|| missing_result(graph, node, &self.functions[at])) {
+                cx.remark(graph.label(node), reason);
                 continue;
             }
             if self.nodes > MAX_NODES {
@@ -116,7 +120,7 @@ impl Inliner {
                 made = self.inline(graph, node, at);
                 Ok(())
             })?);
-            waiting.extend(made.into_iter().rev().map(|n| (n, depth + 1)));
+            waiting.extend(made.into_iter().rev());
         }
         Ok(changed)
     }
@@ -145,9 +149,8 @@ impl Inliner {
         let same = |a: &str, b: &str| a == b || own(a) && own(b);
         let f = &self.functions[function];
         let used = |o: &&OpsetImport| f.body.nodes().any(|(_, n)| same(&n.domain, &o.domain));
-        let differs = |o: &&OpsetImport| {
-            self.opsets.iter().any(|m| same(&m.domain, &o.domain) && m.version != o.version)
-        };
+        let differs =
+            |o: &&OpsetImport| self.opsets.iter().any(|m| same(&m.domain, &o.domain) && m.version != o.version);
         f.opsets.iter().filter(used).find(differs).map(|o| o.domain.clone())
     }
 
@@ -245,6 +248,20 @@ impl Inliner {
             given.push(new);
         }
     }
+}
+
+/// A result that the call uses and the function cannot give.
+fn missing_result(graph: &Graph, call: NodeId, f: &Function) -> Option<Refusal> {
+    let n = graph.node(call);
+    let given = |index: usize| {
+        let Some(&inner) = f.body.outputs().get(index) else { return false };
+        match f.body.listed_inputs().iter().position(|&v| v == inner) {
+            Some(operand) => n.inputs.get(operand).copied().flatten().is_some(),
+            None => true,
+        }
+    };
+    let missing = (0..n.outputs.len()).any(|i| n.outputs[i].is_some() && !given(i));
+    missing.then_some(Refusal::Shape { what: "the call asks for a result that the function does not give" })
 }
 
 /// An attribute of the body as the call means it; nothing where it refers to one that is not given.

@@ -48,11 +48,7 @@ pub(super) fn each_subgraph(attr: &mut Attr, change: &mut dyn FnMut(&mut Graph))
 }
 
 /// Changes attributes of a node of `graph`. `change` returns the new value, or nothing for one that goes.
-pub(super) fn change_attributes(
-    graph: &mut Graph,
-    node: NodeId,
-    change: &mut dyn FnMut(&str, Attr) -> Option<Attr>,
-) {
+pub(super) fn change_attributes(graph: &mut Graph, node: NodeId, change: &mut dyn FnMut(&str, Attr) -> Option<Attr>) {
     for (name, attr) in graph.node(node).attrs.clone() {
         match change(&name, attr) {
             Some(attr) => graph.set_attr(node, &name, attr),
