@@ -63,6 +63,8 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem, shape: Some(out), content }])
 }
 
+const MEETS_DYNAMIC: Reason = Reason::Rule("meets an axis of dynamic length");
+
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (all, y) = (operands(node)?, node.need_output(0)?);
     let rank = node.rank(0)?;
@@ -71,7 +73,9 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         for x in &all {
             match (x.size(axis), y.size(axis)) {
                 (Some(len), Some(_)) => r.tie(x.axis(axis), y.axis(axis), len, "R2"),
-                _ => r.freeze(y.axis(axis), Reason::Rule("meets an axis of dynamic length")),
+                (Some(_), None) => r.freeze(x.axis(axis), MEETS_DYNAMIC),
+                (None, Some(_)) => r.freeze(y.axis(axis), MEETS_DYNAMIC),
+                (None, None) => {}
             }
         }
     }

@@ -65,6 +65,7 @@ fn expand_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         match (own, y.size(axis)) {
             (Some((a, Some(n))), Some(m)) if n == m => r.tie(x.axis(a), y.axis(axis), n, "R1"),
             (None | Some((_, Some(1))), _) => r.free(y.axis(axis)), // R2
+            (Some((_, None)), None) => {}
             (Some((a, _)), _) => {
                 r.freeze(x.axis(a), Reason::Dynamic);
                 r.freeze(y.axis(axis), Reason::Dynamic);
@@ -127,6 +128,7 @@ fn tile_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
                     r.link(row(0, x.axis(axis)), Row { axis: y.axis(axis), start, step: 1 }, n, LinkKind::Same, "R3");
                 }
             }
+            (None, None) => {}
             _ => {
                 r.freeze(x.axis(axis), Reason::Rule("repeated an unknown number of times"));
                 r.freeze(y.axis(axis), Reason::Rule("repeated an unknown number of times"));

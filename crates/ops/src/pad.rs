@@ -91,7 +91,8 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 mod tests {
     use crate::testing_data::{check_fact, check_relation};
 
-    const PAD: &str = "g (float[n,3,5] x) => (float[] y) <int64[6] p = {0, 1, 0, 0, 2, 0}> { y = Pad <mode = \"M\"> (x, p) }";
+    const PAD: &str =
+        "g (float[n,3,5] x) => (float[] y) <int64[6] p = {0, 1, 0, 0, 2, 0}> { y = Pad <mode = \"M\"> (x, p) }";
 
     #[test]
     fn padding_surrounds_the_slots() {

@@ -1,7 +1,10 @@
 //! Facets of the last node of a model text, printed for comparison.
 
 use sparsec_analysis::{Inferred, infer, node_ref};
-use sparsec_ir::{Affine, AxisRef, Dim, Edit, Fact, Model, NodeId, NodeRef, Relate, Relation, Relations, Resize, Resized, Row, ValueId};
+use sparsec_ir::{
+    Affine, AxisRef, Dim, Edit, Fact, Model, NodeId, NodeRef, Relate, Relation, Relations, Resize, Resized, Row,
+    ValueId,
+};
 
 struct Subject {
     model: Model,
@@ -40,12 +43,16 @@ impl Subject {
     }
     fn relation(&self, relation: &Relation) -> String {
         match relation {
-            Relation::Link { a, b, count, kind: _, rule } => format!("{rule} {} = {} x{count}", self.row(a), self.row(b)),
+            Relation::Link { a, b, count, kind: _, rule } => {
+                format!("{rule} {} = {} x{count}", self.row(a), self.row(b))
+            }
             Relation::Product { flat, factors, rule } => {
                 let factors: Vec<String> = factors.iter().map(|&f| self.axis(f)).collect();
                 format!("{rule} {} = {}", self.axis(*flat), factors.join("*"))
             }
-            Relation::Freeze { axis, start: 0, count: u32::MAX, reason } => format!("{} frozen: {reason}", self.axis(*axis)),
+            Relation::Freeze { axis, start: 0, count: u32::MAX, reason } => {
+                format!("{} frozen: {reason}", self.axis(*axis))
+            }
             Relation::Freeze { axis, start, count, reason } => {
                 format!("{}@{start} x{count} frozen: {reason}", self.axis(*axis))
             }
