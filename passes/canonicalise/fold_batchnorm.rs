@@ -17,7 +17,7 @@
 //!
 //! Needs: shapes.  Keeps: the name of y.  Numerics: doubles inside, rounded once: 1e-6 relative on y.
 //! A weight that others read too is copied first.
-//! Leaves alone, with a remark: h has another reader; weight or bias is computed; no operand takes the shift; the
+//! Leaves alone, with a remark: h has another reader; the bias is computed; no operand takes the shift; the
 //! numbers are not finite.
 
 use super::captured;

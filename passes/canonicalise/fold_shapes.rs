@@ -5,7 +5,7 @@
 //! { s = Shape (x)  b = Gather (s, i)  u = Unsqueeze (b, a)  t = Concat <axis = 0> (u, m)  y = Reshape (x, t) }
 //! ```
 //! ```onnx after
-//! g (float[n,4,6] x) => (float[n,24] y) <int64 i = {0}, int64[1] a = {0}, int64[1] m = {-1}, int64[2] t_1 = {0, 24}>
+//! g (float[n,4,6] x) => (float[n,24] y) <int64 i = {0}, int64[1] a = {0}, int64[1] m = {-1}, int64[2] t_1 = {0, -1}>
 //! { s = Shape (x)  b = Gather (s, i)  u = Unsqueeze (b, a)  t = Concat <axis = 0> (u, m)  y = Reshape (x, t_1) }
 //! ```
 //! A computed value whose contents are all known becomes a constant. A target shape with sizes that are not known
