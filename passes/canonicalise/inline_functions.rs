@@ -31,8 +31,8 @@ pub const INLINE_FUNCTIONS: PassDef = PassDef {
     run,
 };
 
-/// Nodes that a graph may grow to: functions that call others twice grow without bound.
-const MAX_NODES: usize = 1 << 20;
+/// Nodes that inlining may make, ten times those of large models: functions that call others twice grow without bound.
+const MAX_NODES: usize = 1 << 17;
 
 fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
     if model.functions.is_empty() {
