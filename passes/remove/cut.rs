@@ -13,10 +13,7 @@
 
 use super::contents;
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
-use sparsec_ir::{
-    Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
-    ValueId, topological,
-};
+use sparsec_ir::{Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type, ValueId, topological};
 use thiserror::Error;
 
 /// Why slots could not be taken out.
