@@ -113,6 +113,7 @@ pub fn remove(
         for edit in list {
             match edit {
                 Edit::Attr(name, value) => out.graph.set_attr(id, name, value),
+                Edit::NoAttr(name) => out.graph.remove_attr(id, name),
                 Edit::Gather { axis, indices } => become_gather(&mut out, id, axis, &indices),
                 Edit::Content { operand, dims } => wanted.push((id, operand, dims)),
             }

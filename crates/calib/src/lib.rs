@@ -1,1 +1,3 @@
-//! .
+//! Sample data and what is computed from it.
+
+pub mod data;

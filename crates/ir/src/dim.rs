@@ -87,10 +87,10 @@ impl Dim {
             for s in dm {
                 rest.remove(rest.iter().position(|r| r == s)?);
             }
-            if c % dc != 0 {
+            if c.checked_rem(dc)? != 0 {
                 return None;
             }
-            terms.insert(rest, c / dc);
+            terms.insert(rest, c.checked_div(dc)?);
         }
         Some(Dim { terms })
     }
@@ -109,6 +109,12 @@ impl Dim {
             out = out.add(&term)?;
         }
         Some(out)
+    }
+    /// The least value, if no size makes it smaller: sizes are never negative, so a polynomial without negative
+    /// coefficients is at least its constant term.
+    pub fn at_least(&self) -> Option<i64> {
+        let constant = self.terms.get(&Vec::new()).copied().unwrap_or(0);
+        self.terms.iter().all(|(m, &c)| m.is_empty() || c > 0).then_some(constant)
     }
     /// Product of `dims`; `None` on overflow.
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Option<Dim> {

@@ -95,6 +95,10 @@ impl<'g> NodeRef<'g> {
     pub fn float_or(&self, name: &str, default: f32) -> Result<f32, OpError> {
         Ok(self.attr(name, |a| if let Attr::Float(v) = a { Some(*v) } else { None }, "a float")?.unwrap_or(default))
     }
+    /// A list of floats.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, OpError> {
+        self.attr(name, |a| if let Attr::Floats(v) = a { Some(v.clone()) } else { None }, "floats")
+    }
     /// A string attribute.
     pub fn string(&self, name: &str) -> Result<Option<String>, OpError> {
         let read = |a: &Attr| match a {

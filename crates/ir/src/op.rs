@@ -232,6 +232,12 @@ pub enum OpError {
         /// Operand.
         index: usize,
     },
+    /// A size is not a number yet: a symbol was left unbound.
+    #[error("a size of operand {index} is not bound")]
+    UnboundSize {
+        /// Operand.
+        index: usize,
+    },
     /// An operand would have to be constant.
     #[error("operand {index} is computed at run time")]
     NotConstant {

@@ -38,6 +38,8 @@ impl Resized<'_> {
 pub enum Edit {
     /// Sets an attribute.
     Attr(&'static str, Attr),
+    /// Removes an attribute that another edit makes superfluous.
+    NoAttr(&'static str),
     /// A whole-number operand of rank 1 must hold these numbers.
     Content {
         /// Operand.

@@ -187,7 +187,7 @@ impl Tensor {
             Data::Raw(b) => {
                 let bits = u64::from(self.elem.bits());
                 let mut out = Vec::with_capacity((outer * keep.len() as u64 * inner * bits).div_ceil(8) as usize);
-                if bits * inner % 8 == 0 {
+                if (bits * inner).is_multiple_of(8) {
                     let run = (inner * bits / 8) as usize;
                     for o in 0..outer {
                         for &k in keep {

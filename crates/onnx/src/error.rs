@@ -86,14 +86,14 @@ pub enum OnnxError {
         /// The code found.
         code: i32,
     },
-    /// A tensor of strings has the wrong number of them.
-    #[error("{place}: sizes {dims:?} ask for another number of strings than the {found} there are")]
-    StringCount {
+    /// A tensor of strings or of 6-bit elements, which are stored one by one, has the wrong number of them.
+    #[error("{place}: sizes {dims:?} ask for another number of elements than the {found} there are")]
+    ElementCount {
         /// The tensor.
         place: String,
         /// Its sizes.
         dims: Vec<u64>,
-        /// Strings found.
+        /// Elements found.
         found: usize,
     },
     /// A tensor keeps data in more than one field.
@@ -257,7 +257,7 @@ pub enum Note {
         message: String,
         /// Field number.
         number: u32,
-        /// Encoded size in bytes without the key.
+        /// Size of its payload in bytes.
         bytes: u64,
     },
     /// Unknown fields beyond those that are named.

@@ -35,12 +35,16 @@ pub(crate) fn import(
     } else if elem == ElemType::String {
         let strings = std::mem::take(&mut p.string_data);
         if count(&dims) != Some(strings.len() as u64) {
-            return Err(OnnxError::StringCount { place: place.to_string(), dims, found: strings.len() });
+            return Err(OnnxError::ElementCount { place: place.to_string(), dims, found: strings.len() });
         }
         Tensor { elem, dims, data: Data::Strings(strings), external: None, doc: String::new(), meta: Vec::new() }
     } else {
-        let n = count(&dims).ok_or_else(|| wrong(TensorError::Overflow { dims: dims.clone() }))?;
-        let bytes = raw_bytes(&mut p, elem, n, place)?;
+        // Packed, three and four 6-bit elements take as many bytes: the length alone would not tell.
+        let sixths = p.int32_data.len();
+        if elem.bits() == 6 && sixths > 0 && count(&dims) != Some(sixths as u64) {
+            return Err(OnnxError::ElementCount { place: place.to_string(), dims, found: sixths });
+        }
+        let bytes = raw_bytes(&mut p, elem, place)?;
         Tensor::raw(elem, dims, bytes).map_err(wrong)?
     };
     tensor.doc = p.doc_string().to_string();
@@ -128,7 +132,7 @@ fn count(dims: &[u64]) -> Option<u64> {
 }
 
 /// The elements as `raw_data` would have them. Which typed field holds which type: comments of `TensorProto`.
-fn raw_bytes(p: &mut TensorProto, elem: ElemType, count: u64, place: &dyn Display) -> Result<Bytes, OnnxError> {
+fn raw_bytes(p: &mut TensorProto, elem: ElemType, place: &dyn Display) -> Result<Bytes, OnnxError> {
     let stores = [
         p.raw_data.as_ref().is_some_and(|b| !b.is_empty()),
         !p.float_data.is_empty(),
@@ -158,7 +162,7 @@ fn raw_bytes(p: &mut TensorProto, elem: ElemType, count: u64, place: &dyn Displa
             out
         }
         ElemType::I32 => p.int32_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        ElemType::F6E2M3 | ElemType::F6E3M2 => six_bits(&p.int32_data, count, range)?,
+        ElemType::F6E2M3 | ElemType::F6E3M2 => six_bits(&p.int32_data, range)?,
         // 16 bits: one element an entry. 8 bits and fewer: one byte an entry, which holds two or four packed elements
         // of the smaller types. Writers extend with zeros or with the sign.
         _ => {
@@ -178,12 +182,8 @@ fn raw_bytes(p: &mut TensorProto, elem: ElemType, count: u64, place: &dyn Displa
     Ok(bytes.into())
 }
 
-/// Six-bit elements, one an entry, packed lowest bits first. An entry too many or too few shows in the length.
-fn six_bits(entries: &[i32], count: u64, range: impl Fn(i128) -> OnnxError) -> Result<Vec<u8>, OnnxError> {
-    if entries.len() as u64 != count {
-        // As many bytes as entries never match the packed length of another count, but for a few tiny ones: none then.
-        return Ok(Vec::new());
-    }
+/// Six-bit elements, one an entry, packed lowest bits first.
+fn six_bits(entries: &[i32], range: impl Fn(i128) -> OnnxError) -> Result<Vec<u8>, OnnxError> {
     let mut out = vec![0u8; (entries.len() * 6).div_ceil(8)];
     for (i, &v) in entries.iter().enumerate() {
         if !(0..64).contains(&v) {

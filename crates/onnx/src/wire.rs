@@ -56,7 +56,7 @@ fn walk(message: &Message, mut rest: &[u8], path: &mut String, found: &mut Found
         let payload = skip(wire, number, &mut rest)?;
         let Some(at) = message.fields.iter().position(|f| f.number == number) else {
             if found.notes.len() < MOST_NOTES {
-                let bytes = (before - rest.len()) as u64;
+                let bytes = payload.map_or(before - rest.len(), <[u8]>::len) as u64;
                 found.notes.push(Note::UnknownField { message: path.clone(), number, bytes });
             } else {
                 found.more += 1;

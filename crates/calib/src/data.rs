@@ -1,0 +1,138 @@
+//! Sample inputs and labels: read, checked against the model's inputs, cut into batches.
+
+mod cast;
+mod check;
+mod error;
+mod images;
+mod load;
+mod npy;
+
+pub use error::{DataError, Note};
+pub use images::ImageOptions;
+pub use npy::ArrayError;
+
+use sparsec_ir::{Model, Tensor};
+use std::ops::Range;
+use std::path::Path;
+
+/// How samples are read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DataOptions {
+    /// Factors on inputs, by name; without a name for a model with a single input.
+    pub scales: Vec<(Option<String>, f64)>,
+    /// Read no more samples than this.
+    pub max_samples: Option<u64>,
+    /// How a folder of images becomes samples.
+    pub image: Option<ImageOptions>,
+}
+
+/// Samples in the types and shapes that a model's inputs take.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// In the order of the graph's inputs; the first axis is that of the samples.
+    inputs: Vec<(String, Tensor)>,
+    /// For each input: whether the samples' axis is none of the model's, so that a run takes one sample without it.
+    stacked: Vec<bool>,
+    label: Option<Tensor>,
+    samples: u64,
+    fixed_batch: Option<u64>,
+    notes: Vec<Note>,
+}
+
+impl Dataset {
+    /// Reads the samples at `path` for the inputs of `model`.
+    ///
+    /// `path` is one of: an `.npz` whose arrays are named as the inputs (and `label`); an `.npy` for a model with one
+    /// input; a folder of such files, joined in the order of their names; a folder of images, or of one folder of images a class.
+    pub fn load(path: &Path, model: &Model, opts: &DataOptions) -> Result<Self, DataError> {
+        let slots = load::slots(model)?;
+        let scales = load::scales(&slots, &opts.scales)?;
+        let found = load::read(path, &slots, opts)?;
+        check::check(path, &slots, &scales, found)
+    }
+
+    /// Names and samples of the inputs, in the order of the graph's; the first axis is that of the samples.
+    pub fn inputs(&self) -> &[(String, Tensor)] {
+        &self.inputs
+    }
+    /// Labels, first axis samples, if there are any.
+    pub fn label(&self) -> Option<&Tensor> {
+        self.label.as_ref()
+    }
+    /// Number of samples, at least one.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+    /// The only batch size that the model takes, if it fixes one; the number of samples is a multiple of it.
+    pub fn fixed_batch(&self) -> Option<u64> {
+        self.fixed_batch
+    }
+    /// What a user should know about how the samples were read.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+    /// The samples of `range`, ready for a run, in the order of the graph's inputs. Bytes are shared, not copied.
+    ///
+    /// Panics if the range is empty, reaches beyond the samples, or does not have the length of a fixed batch.
+    pub fn batch(&self, range: Range<u64>) -> Vec<Tensor> {
+        let len = range.end - range.start;
+        assert!(self.fixed_batch.is_none_or(|b| b == len), "the model takes batches of one size only");
+        self.inputs
+            .iter()
+            .zip(&self.stacked)
+            .map(|((_, t), stacked)| {
+                let mut part = rows(t, range.clone());
+                if *stacked {
+                    part.dims.remove(0);
+                }
+                part
+            })
+            .collect()
+    }
+    /// Ranges of at most `size` samples (of the fixed batch size, where the model has one) that cover all samples.
+    pub fn batches(&self, size: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        let (size, samples) = (self.fixed_batch.unwrap_or(size).max(1), self.samples);
+        (0..samples.div_ceil(size)).map(move |i| i * size..((i + 1) * size).min(samples))
+    }
+    /// The first `n` samples, or all; at least one batch.
+    pub fn take(&self, n: u64) -> Self {
+        let batch = self.fixed_batch.unwrap_or(1);
+        self.rows(0..(n / batch * batch).clamp(batch, self.samples))
+    }
+    /// Two parts: every `k`-th batch of the fixed size (sample, where there is none) is held out, the others calibrate.
+    /// `None` where one part would be empty.
+    pub fn split(&self, k: u64) -> Option<(Self, Self)> {
+        let batch = self.fixed_batch.unwrap_or(1);
+        let (held, kept): (Vec<u32>, Vec<u32>) =
+            (0..u32::try_from(self.samples).ok()?).partition(|i| (u64::from(*i) / batch) % k.max(1) == k.max(1) - 1);
+        (!held.is_empty() && !kept.is_empty()).then(|| (self.pick(&kept), self.pick(&held)))
+    }
+    fn rows(&self, range: Range<u64>) -> Self {
+        self.map(range.end - range.start, |t| rows(t, range.clone()))
+    }
+    fn pick(&self, keep: &[u32]) -> Self {
+        self.map(keep.len() as u64, |t| t.gather(0, keep).expect("samples are not strings"))
+    }
+    fn map(&self, samples: u64, f: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            inputs: self.inputs.iter().map(|(n, t)| (n.clone(), f(t))).collect(),
+            stacked: self.stacked.clone(),
+            label: self.label.as_ref().map(&f),
+            samples,
+            fixed_batch: self.fixed_batch,
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+/// Indices `range` of the first axis; shares the bytes.
+fn rows(t: &Tensor, range: Range<u64>) -> Tensor {
+    assert!(range.start < range.end && range.end <= t.dims[0], "samples {range:?} of {}", t.dims[0]);
+    let bytes = t.bytes().expect("samples are not strings");
+    let row = bytes.len() as u64 / t.dims[0];
+    let part = bytes.slice((range.start * row) as usize..(range.end * row) as usize);
+    let mut dims = t.dims.clone();
+    dims[0] = range.end - range.start;
+    Tensor::raw(t.elem, dims, part).expect("rows are whole")
+}

@@ -1,0 +1,124 @@
+//! Memory of activations: which values share a buffer, and from when to when each buffer lives.
+//!
+//! Time is counted in kernels. A buffer lives from the kernel that writes it to the last that reads it, both included;
+//! inputs live from the start, outputs to the end. The result of a kernel takes the place of an operand where that
+//! operand dies there, has the same bytes and belongs to neither caller nor result: in functions of each element, and
+//! in contractions for the activation that is added into them. What costs nothing at run time is a view of its operand.
+
+use crate::schedule::{Role, Schedule};
+use crate::size;
+use sparsec_ir::{Def, Facts, Graph, IdMap, ValueId};
+
+/// The life of one buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveRange {
+    /// Value that the buffer holds first; later ones may take its place.
+    pub value: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// First kernel during which it lives, counted from 0.
+    pub from: usize,
+    /// Last kernel during which it lives.
+    pub to: usize,
+}
+
+pub(crate) struct Buffer {
+    /// Values that it holds, one after the other or as views.
+    pub(crate) values: Vec<ValueId>,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Whether a caller owns or reads it, so that nothing may overwrite it.
+    pinned: bool,
+}
+
+impl Buffer {
+    pub(crate) fn bytes(&self, facts: &Facts) -> u64 {
+        self.values.iter().filter_map(|&v| size::bytes(facts.get(v))).max().unwrap_or(0)
+    }
+}
+
+/// Buffers in the order of their first value.
+pub(crate) fn buffers(graph: &Graph, facts: &Facts, schedule: &Schedule) -> Vec<Buffer> {
+    let end = schedule.launches.len().saturating_sub(1);
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut of: IdMap<ValueId, Option<usize>> = IdMap::filled(graph.value_bound(), None);
+    for (id, _) in graph.values().filter(|(_, v)| matches!(v.def, Def::Input | Def::Outer)) {
+        of[id] = Some(buffers.len());
+        buffers.push(Buffer { values: vec![id], from: 0, to: 0, pinned: true });
+    }
+    let same_bytes = |a: ValueId, b: ValueId| {
+        let (a, b) = (size::bytes(facts.get(a)), size::bytes(facts.get(b)));
+        a.is_some() && a == b
+    };
+    // First the lives, with views in place, then what can be overwritten: that needs every last use.
+    for (at, launch) in schedule.launches.iter().enumerate() {
+        for &r in &launch.reads {
+            if let Some(b) = of[r] {
+                buffers[b].to = at;
+            }
+        }
+        for &w in &launch.writes {
+            let viewed = launch.reads.first().filter(|&&r| launch.role == Role::Free && same_bytes(r, w));
+            let buffer = match viewed.and_then(|&r| of[r]) {
+                Some(b) => {
+                    buffers[b].values.push(w);
+                    b
+                }
+                None => {
+                    buffers.push(Buffer { values: vec![w], from: at, to: at, pinned: false });
+                    buffers.len() - 1
+                }
+            };
+            of[w] = Some(buffer);
+            if graph.is_output(w) {
+                buffers[buffer].pinned = true;
+            }
+        }
+    }
+    for &o in graph.outputs() {
+        if let Some(b) = of[o] {
+            (buffers[b].to, buffers[b].pinned) = (end, true);
+        }
+    }
+    let mut moved_to: Vec<usize> = (0..buffers.len()).collect();
+    for (at, launch) in schedule.launches.iter().enumerate() {
+        let [w] = launch.writes[..] else { continue };
+        let dying = match launch.role {
+            Role::Elementwise => launch.reads.as_slice(),
+            Role::Contraction => launch.residual.as_slice(),
+            Role::Free | Role::Other => &[],
+        };
+        let place = dying.iter().filter(|&&r| same_bytes(r, w)).find_map(|&r| {
+            let b = moved_to[of[r]?];
+            (buffers[b].to == at && !buffers[b].pinned).then_some(b)
+        });
+        let (Some(place), Some(result)) = (place, of[w]) else { continue };
+        moved_to[result] = place;
+        let values = std::mem::take(&mut buffers[result].values);
+        buffers[place].values.extend(values);
+        (buffers[place].to, buffers[place].pinned) = (buffers[result].to, buffers[result].pinned);
+    }
+    buffers.retain(|b| !b.values.is_empty());
+    buffers
+}
+
+/// Bytes that live during each kernel.
+pub(crate) fn timeline(buffers: &[Buffer], facts: &Facts, kernels: usize) -> Vec<u64> {
+    // Differences first, sums after: linear in buffers and kernels. 128 bits hold any sum of 64-bit sizes.
+    let mut change = vec![0i128; kernels + 1];
+    for b in buffers {
+        let bytes = i128::from(b.bytes(facts));
+        if let Some(c) = change.get_mut(b.from) {
+            *c += bytes;
+        }
+        if let Some(c) = change.get_mut(b.to + 1) {
+            *c -= bytes;
+        }
+    }
+    let mut live = 0i128;
+    let running = change[..kernels].iter().map(|c| {
+        live += c;
+        u64::try_from(live).unwrap_or(u64::MAX)
+    });
+    running.collect()
+}

@@ -1,0 +1,147 @@
+//! `Gather`: entries of an axis by index. Spec: ai.onnx `Gather`, versions 1, 11, 13.
+//!  R1  y has the shape of x with the axis replaced by the shape of the indices; the other axes are those of x.
+//!  R2  Constant indices of rank 1 pick: slot i of y is slot `indices[i]` of x.
+//!  R3  A constant scalar index needs its slot; the others are free.
+//!  R4  Other indices address the axis by data: it is frozen. Axes of the indices are those of y.
+//!  R5  After a cut constant indices are renumbered.
+//!  R6  Contents are picked.
+
+use crate::content::{freeze_sizes, slot};
+use crate::work::moves;
+use sparsec_ir::{
+    Affine, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, Resized,
+    ShapeRule, WorkRule,
+};
+
+pub(crate) const OPS: &[OpDef] = &[OpDef {
+    name: "Gather",
+    domain: ONNX,
+    since: &[1, 11, 13],
+    shape: ShapeRule::By(shape),
+    relate: Relate::By(relate),
+    work: WorkRule::By(moves),
+    resize: Resize::By(resize),
+    linear: LinearRule::Never,
+    affine: Affine::Never,
+}];
+
+fn axis(node: &NodeRef, rank: usize) -> Result<usize, OpError> {
+    node.axis(node.int_or("axis", 0)?, rank)
+}
+
+fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let (x, indices) = (node.need_input(0)?.fact, node.need_input(1)?.fact);
+    let (Some(dims), Some(places)) = (&x.shape, &indices.shape) else { return Ok(vec![Fact::unranked(x.elem)]) };
+    let axis = axis(node, dims.len())?;
+    let shape = [&dims[..axis], places, &dims[axis + 1..]].concat(); // R1
+    let picked = |c: &Vec<Dim>| {
+        let at = |i: i64| c.get(usize::try_from(slot(i, c.len() as u64)?).ok()?).cloned();
+        indices.ints()?.into_iter().map(at).collect()
+    };
+    let content = x.content.as_ref().filter(|_| dims.len() == 1).and_then(picked); // R6
+    Ok(vec![Fact { elem: x.elem, shape: Some(shape), content }])
+}
+
+/// Slots of the axis that constant indices name. `None` where they are not constant, or the axis is dynamic.
+fn slots(node: &NodeRef, axis: usize) -> Result<Option<Vec<u64>>, OpError> {
+    let (Some(len), Some(indices)) = (node.need_input(0)?.size(axis), node.need_input(1)?.fact.ints()) else {
+        return Ok(None);
+    };
+    let at = |i: i64| slot(i, len).ok_or(OpError::Unsupported("an index is out of range"));
+    indices.into_iter().map(at).collect::<Result<_, _>>().map(Some)
+}
+
+fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, indices, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
+    let (rank, added) = (node.rank(0)?, node.rank(1)?);
+    let axis = axis(node, rank)?;
+    for other in (0..rank).filter(|&a| a != axis) {
+        let place = if other < axis { other } else { other + added - 1 };
+        if let Some(len) = x.size(other) {
+            r.tie(x.axis(other), y.axis(place), len, "R1");
+        }
+    }
+    match slots(node, axis)? {
+        Some(slots) if added == 1 => {
+            freeze_sizes(node, 1, r);
+            r.free(x.axis(axis)); // slots that nothing picks
+            r.pick(x.axis(axis), &slots, y.axis(axis), "R2");
+        }
+        Some(slots) if added == 0 => {
+            r.free(x.axis(axis));
+            for slot in slots {
+                r.freeze_slots(x.axis(axis), slot, 1, Reason::Rule("selected by a constant index")); // R3
+            }
+        }
+        _ => {
+            r.freeze(x.axis(axis), Reason::Indexed); // R4
+            for a in 0..added {
+                if let Some(len) = indices.size(a) {
+                    r.tie(indices.axis(a), y.axis(axis + a), len, "R4");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
+    let node = &cut.before;
+    let (x, y) = (node.need_input(0)?, node.need_output(0)?);
+    let axis = axis(node, node.rank(0)?)?;
+    let Some(slots) = slots(node, axis)? else { return Ok(Vec::new()) };
+    let all = || (0..slots.len() as u32).collect();
+    let kept_x = (cut.kept)(x.value, axis);
+    let kept_y = if node.rank(1)? == 1 { (cut.kept)(y.value, axis) } else { None };
+    if kept_x.is_none() && kept_y.is_none() {
+        return Ok(Vec::new());
+    }
+    let place = |slot: u64| match &kept_x {
+        Some(kept) => kept.iter().position(|&k| u64::from(k) == slot).map(|p| p as i64),
+        None => i64::try_from(slot).ok(),
+    };
+    let kept: Vec<u32> = kept_y.unwrap_or_else(all);
+    let renumbered = kept.into_iter().filter_map(|i| place(*slots.get(i as usize)?));
+    Ok(vec![Edit::Content { operand: 1, dims: renumbered.map(Dim::from).collect() }]) // R5
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation, check_resize};
+
+    #[test]
+    fn constant_indices_pick() {
+        check_relation(
+            "g (float[n,4,2] x) => (float[] y) <int64[2] i = {3, -3}> { y = Gather <axis = 1> (x, i) }",
+            &["R1 x.2 = y.2 x2", "i.0 frozen: holds sizes", "x.1 free", "R2 x.1@3 = y.1 x1", "R2 x.1@1 = y.1@1 x1"],
+        );
+    }
+    #[test]
+    fn a_scalar_index_needs_its_slot() {
+        let text = "g (float[n,4,2] x) => (float[] y) <int64 i = {2}> { y = Gather <axis = 1> (x, i) }";
+        check_relation(text, &["R1 x.2 = y.1 x2", "x.1 free", "x.1@2 x1 frozen: selected by a constant index"]);
+        check_resize(text, &[("x", 1, &[0, 2])], &["operand 1 = 1"]);
+    }
+    #[test]
+    fn data_freezes_the_axis_it_addresses() {
+        check_relation(
+            "g (float[9,4] x, int64[n,5] i) => (float[] y) { y = Gather (x, i) }",
+            &["R1 x.1 = y.2 x4", "x.0 frozen: indexed by data", "R4 i.1 = y.1 x5"],
+        );
+    }
+    #[test]
+    fn constant_indices_are_renumbered() {
+        check_resize(
+            "g (float[n,4] x) => (float[] y) <int64[3] i = {3, 1, 0}> { y = Gather <axis = 1> (x, i) }",
+            &[("x", 1, &[0, 3]), ("y", 1, &[0, 2])],
+            &["operand 1 = 1,0"],
+        );
+    }
+    #[test]
+    fn contents_are_picked() {
+        check_fact(
+            "g (float[n,4] x) => (int64[] y) <int64 i = {-1}> { s = Shape (x) y = Gather (s, i) }",
+            "int64[] = {4}",
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Reads and writes addressed element by element or slice by slice. Spec: ai.onnx `GatherElements`, versions 11, 13;
+//! `GatherND`, versions 11, 12, 13; `ScatterElements`, versions 11, 13, 16, 18; `ScatterND`, versions 11, 13, 16, 18.
+//!  R1  Axes that the indices address are frozen.
+//!  R2  Batch axes, and axes that are moved whole, are the same axes of x and of the result.
+//!  R3  Axes of the indices are those of the result, or of the updates.
+
+use crate::content::dims;
+use crate::work::moves;
+use sparsec_ir::{
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
+};
+
+const fn row(
+    name: &'static str,
+    since: &'static [i64],
+    shape: fn(&NodeRef) -> Result<Vec<Fact>, OpError>,
+    relate: fn(&NodeRef, &mut Relations) -> Result<(), OpError>,
+) -> OpDef {
+    OpDef {
+        name,
+        domain: ONNX,
+        since,
+        shape: ShapeRule::By(shape),
+        relate: Relate::By(relate),
+        work: WorkRule::By(moves),
+        resize: Resize::Nothing,
+        linear: LinearRule::Never,
+        affine: Affine::Never,
+    }
+}
+
+pub(crate) const OPS: &[OpDef] = &[
+    row("GatherElements", &[11, 13], elements_shape, gather_elements),
+    row("GatherND", &[11, 12, 13], nd_shape, gather_nd),
+    row("ScatterElements", &[11, 13, 16, 18], scatter_shape, scatter_elements),
+    row("ScatterND", &[11, 13, 16, 18], scatter_shape, scatter_nd),
+];
+
+/// Ties axes of equal static length of several values; freezes them where the lengths differ or are not known.
+fn tie_all(axes: &[(Operand, usize)], rule: &'static str, r: &mut Relations) {
+    let [(first, at), rest @ ..] = axes else { return };
+    let len = first.size(*at).filter(|&n| rest.iter().all(|(o, a)| o.size(*a) == Some(n)));
+    for (o, a) in rest {
+        match len {
+            Some(len) => r.tie(first.axis(*at), o.axis(*a), len, rule),
+            None => r.freeze(o.axis(*a), Reason::Rule("meets an axis of another length")),
+        }
+    }
+    if len.is_none() {
+        r.freeze(first.axis(*at), Reason::Rule("meets an axis of another length"));
+    }
+}
+
+fn elements_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let shape = node.need_input(1)?.fact.shape.clone();
+    Ok(vec![Fact { elem: node.need_input(0)?.fact.elem, shape, content: None }])
+}
+
+fn scatter_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    Ok(vec![node.need_input(0)?.fact.clone().with_content(None)])
+}
+
+fn gather_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, indices, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
+    let rank = node.rank(0)?;
+    let axis = node.axis(node.int_or("axis", 0)?, rank)?;
+    for a in 0..rank {
+        if a == axis {
+            r.freeze(x.axis(a), Reason::Indexed); // R1
+            tie_all(&[(indices, a), (y, a)], "R3", r);
+        } else {
+            tie_all(&[(x, a), (indices, a), (y, a)], "R2", r);
+        }
+    }
+    Ok(())
+}
+
+fn scatter_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, indices, updates) = (node.need_input(0)?, node.need_input(1)?, node.need_input(2)?);
+    let y = node.need_output(0)?;
+    let rank = node.rank(0)?;
+    let axis = node.axis(node.int_or("axis", 0)?, rank)?;
+    for a in 0..rank {
+        if a == axis {
+            r.freeze(x.axis(a), Reason::Indexed); // R1
+            r.freeze(y.axis(a), Reason::Indexed);
+            tie_all(&[(indices, a), (updates, a)], "R3", r);
+        } else {
+            tie_all(&[(x, a), (y, a), (indices, a), (updates, a)], "R2", r);
+        }
+    }
+    Ok(())
+}
+
+/// Number of axes of x that one index tuple addresses, and rank of the indices.
+fn tuple(node: &NodeRef) -> Result<Option<(usize, usize)>, OpError> {
+    let rank = node.rank(1)?;
+    let last = rank.checked_sub(1).ok_or(OpError::Unsupported("the indices are a scalar"))?;
+    let Some(len) = node.need_input(1)?.size(last) else { return Ok(None) };
+    let x = node.rank(0)?;
+    match usize::try_from(len) {
+        Ok(len) if len <= x => Ok(Some((len, rank))),
+        _ => Err(OpError::Unsupported("the indices address more axes than there are")),
+    }
+}
+
+fn batch_axes(node: &NodeRef, tuple: usize, indices_rank: usize) -> Result<usize, OpError> {
+    let batch = usize::try_from(node.int_or("batch_dims", 0)?).ok();
+    let fits = |b: &usize| *b < indices_rank && b.saturating_add(tuple) <= node.rank(0).unwrap_or(0);
+    batch.filter(fits).ok_or(OpError::BadAttribute { name: "batch_dims".to_string(), expected: "within the ranks" })
+}
+
+fn nd_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let elem = node.need_input(0)?.fact.elem;
+    let (Some(_), Some(_)) = (node.rank(0).ok(), node.rank(1).ok()) else { return Ok(vec![Fact::unranked(elem)]) };
+    let (x, indices) = (dims(node, 0)?, dims(node, 1)?);
+    let Some((tuple, rank)) = tuple(node)? else { return Ok(vec![Fact::unranked(elem)]) };
+    let batch = batch_axes(node, tuple, rank)?;
+    let shape = [&indices[..rank - 1], &x[batch + tuple..]].concat();
+    Ok(vec![Fact { elem, shape: Some(shape), content: None }])
+}
+
+fn gather_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, indices, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
+    let (tuple, rank) = tuple(node)?.ok_or(OpError::NotConstant { index: 1 })?;
+    let batch = batch_axes(node, tuple, rank)?;
+    for a in 0..batch {
+        tie_all(&[(x, a), (indices, a), (y, a)], "R2", r);
+    }
+    for a in batch..rank - 1 {
+        tie_all(&[(indices, a), (y, a)], "R3", r);
+    }
+    r.freeze(indices.axis(rank - 1), Reason::Indexed);
+    for a in batch..batch + tuple {
+        r.freeze(x.axis(a), Reason::Indexed); // R1
+    }
+    for a in batch + tuple..node.rank(0)? {
+        tie_all(&[(x, a), (y, rank - 1 + a - batch - tuple)], "R2", r);
+    }
+    Ok(())
+}
+
+fn scatter_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, indices, updates) = (node.need_input(0)?, node.need_input(1)?, node.need_input(2)?);
+    let y = node.need_output(0)?;
+    let (tuple, rank) = tuple(node)?.ok_or(OpError::NotConstant { index: 1 })?;
+    for a in 0..rank - 1 {
+        tie_all(&[(indices, a), (updates, a)], "R3", r);
+    }
+    r.freeze(indices.axis(rank - 1), Reason::Indexed);
+    for a in 0..tuple {
+        r.freeze(x.axis(a), Reason::Indexed); // R1
+        r.freeze(y.axis(a), Reason::Indexed);
+    }
+    for a in tuple..node.rank(0)? {
+        tie_all(&[(x, a), (y, a), (updates, rank - 1 + a - tuple)], "R2", r);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing_data::{check_fact, check_relation};
+
+    #[test]
+    fn tuples_address_leading_axes() {
+        let text = "g (float[7,8,4] x, int64[n,3,2] i) => (float[] y) { y = GatherND (x, i) }";
+        check_fact(text, "float[n,3,4]");
+        check_relation(
+            text,
+            &[
+                "y.0 frozen: meets an axis of another length",
+                "i.0 frozen: meets an axis of another length",
+                "R3 i.1 = y.1 x3",
+                "i.2 frozen: indexed by data",
+                "x.0 frozen: indexed by data",
+                "x.1 frozen: indexed by data",
+                "R2 x.2 = y.2 x4",
+            ],
+        );
+    }
+    #[test]
+    fn elements_are_addressed_along_one_axis() {
+        check_relation(
+            "g (float[7,4] x, int64[3,4] i) => (float[] y) { y = GatherElements (x, i) }",
+            &["x.0 frozen: indexed by data", "R3 i.0 = y.0 x3", "R2 x.1 = i.1 x4", "R2 x.1 = y.1 x4"],
+        );
+    }
+}

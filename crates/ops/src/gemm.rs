@@ -1,0 +1,151 @@
+//! `Gemm`: y = alpha·A·B + beta·C with optional transposes. Spec: ai.onnx `Gemm`, versions 1, 6, 7, 9, 11, 13.
+//!  R1  The contracted axes of A and B are tied: axis 1 of A (0 if `transA`), axis 0 of B (1 if `transB`).
+//!  R2  y axis 0 is the other axis of A, y axis 1 the other axis of B.
+//!  R3  C is broadcast to y from the right; an axis of length 1 relates to nothing.
+//!  R4  Linear in A with a constant B where A is not transposed, alpha and beta are 1 and C is a constant row.
+
+use crate::form::{contract, differ, dims, mismatch, product, sizes, tie};
+use sparsec_ir::{
+    Affine, Contraction, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations,
+    Resize, ShapeRule, Work, WorkRule,
+};
+
+pub(crate) const OPS: &[OpDef] = &[OpDef {
+    name: "Gemm",
+    domain: ONNX,
+    since: &[1, 6, 7, 9, 11, 13],
+    shape: ShapeRule::By(shape),
+    relate: Relate::By(relate),
+    work: WorkRule::By(work),
+    resize: Resize::Nothing,
+    linear: LinearRule::By(linear),
+    affine: Affine::Never,
+}];
+
+/// Operands, and which of their axes is which.
+struct Gemm<'g> {
+    a: Operand<'g>,
+    b: Operand<'g>,
+    c: Option<Operand<'g>>,
+    /// Axes of A: rows, contracted.
+    m: usize,
+    a_k: usize,
+    /// Axes of B: contracted, columns.
+    b_k: usize,
+    n: usize,
+}
+
+impl<'g> Gemm<'g> {
+    fn view(node: &NodeRef<'g>) -> Result<Self, OpError> {
+        for operand in [0, 1] {
+            let rank = node.rank(operand)?;
+            if rank != 2 {
+                return Err(mismatch("rank of a matrix", rank, 2));
+            }
+        }
+        let axes = |transposed: i64| if transposed != 0 { (1, 0) } else { (0, 1) };
+        let (m, a_k) = axes(node.int_or("transA", 0)?);
+        let (b_k, n) = axes(node.int_or("transB", 0)?);
+        Ok(Self { a: node.need_input(0)?, b: node.need_input(1)?, c: node.input(2), m, a_k, b_k, n })
+    }
+}
+
+fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let g = Gemm::view(node)?;
+    let (a, b) = (dims(node, 0)?, dims(node, 1)?);
+    if differ(&a[g.a_k], &b[g.b_k]) {
+        return Err(mismatch("contracted sizes", &a[g.a_k], &b[g.b_k]));
+    }
+    let out = vec![a[g.m].clone(), b[g.n].clone()]; // R2
+    Ok(vec![Fact { elem: g.a.fact.elem.or(g.b.fact.elem), shape: Some(out), content: None }])
+}
+
+fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let g = Gemm::view(node)?;
+    let y = node.need_output(0)?;
+    contract(r, (&g.a, g.a_k), (&g.b, g.b_k), "R1");
+    tie(r, (&y, 0), (&g.a, g.m), "R2");
+    tie(r, (&y, 1), (&g.b, g.n), "R2");
+    if let Some(c) = &g.c {
+        let rank = c.rank().filter(|r| *r <= 2).ok_or(OpError::UnknownRank { index: 2 })?;
+        for axis in (0..rank).filter(|a| c.size(*a) != Some(1)) {
+            tie(r, (&y, 2 - rank + axis), (c, axis), "R3");
+        }
+    }
+    Ok(())
+}
+
+fn work(node: &NodeRef) -> Result<Work, OpError> {
+    let g = Gemm::view(node)?;
+    let (a, b) = (sizes(node, 0)?, sizes(node, 1)?);
+    let (m, n, k) = (a[g.m], b[g.n], a[g.a_k]);
+    let constant = g.b.tensor.is_some();
+    let kernel = if constant { Kernel::Gemm { m, n, k } } else { Kernel::BatchedMatMul { batch: 1, m, n, k } };
+    Ok(Work { kernel, macs: product(&[m, n, k])? })
+}
+
+fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
+    let g = Gemm::view(node)?;
+    let row = |c: &Operand| {
+        let Some(Some(shape)) = c.tensor.map(|_| &c.fact.shape) else { return false };
+        let columns = g.b.fact.shape.as_ref().map(|b| &b[g.n]);
+        match shape.as_slice() {
+            [n] => Some(n) == columns,
+            [one, n] => *one == Dim::from(1) && Some(n) == columns,
+            _ => false,
+        }
+    };
+    let plain = node.float_or("alpha", 1.0)? == 1.0 && node.float_or("beta", 1.0)? == 1.0;
+    let fits = plain && g.m == 0 && g.b.tensor.is_some() && g.c.as_ref().is_none_or(row); // R4
+    Ok(fits.then_some(Contraction {
+        x: 0,
+        w: 1,
+        bias: Some(2),
+        x_axis: 1,
+        y_axis: 1,
+        w_in: g.b_k,
+        w_out: g.n,
+        groups: 1,
+        window: None,
+        transposed: false,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_shape, check_work, linear};
+
+    fn text(a: &str, b: &str, c: &str, attrs: &str) -> String {
+        let row = r#"= ["location": "random:1"]"#;
+        format!("g (float[{a}] a) => (y) <float[{b}] b {row}, float[{c}] c {row}> {{ y = Gemm <{attrs}> (a, b, c) }}")
+    }
+
+    #[test]
+    fn r1_r2_r3_transposes_pick_the_axes() {
+        check_relation(&text("n,3", "5,3", "5", "transB=1"), "R1 a:1 * b:1\nR2 y:1 = b:0\nR3 y:1 = c:0");
+        let both = "R1 a:0 * b:0\nR2 y:0 = a:1\nR2 y:1 = b:1\nR3 y:1 = c:1";
+        check_relation(&text("3,2", "3,5", "1,5", "transA=1"), both);
+    }
+
+    #[test]
+    fn contracted_sizes_must_agree() {
+        check_shape(&text("n,3", "5,3", "5", "transB=1"), "float[n,5]");
+        check_shape(&text("n,3", "5,3", "5", ""), "error: contracted sizes: 3 against 5");
+    }
+
+    #[test]
+    fn work_of_a_constant_matrix() {
+        check_work(&text("n,3", "5,3", "5", "transB=1"), &[("n", 7)], Kernel::Gemm { m: 7, n: 5, k: 3 }, 105);
+    }
+
+    #[test]
+    fn r4_linear_only_as_a_plain_product_with_a_row() {
+        let axes = |t: &str| linear(t).unwrap().map(|c| (c.w_in, c.w_out, c.bias));
+        assert_eq!(axes(&text("n,3", "5,3", "5", "transB=1")), Some((1, 0, Some(2))));
+        assert_eq!(axes(&text("n,3", "3,5", "1,5", "")), Some((0, 1, Some(2))));
+        assert_eq!(axes(&text("n,3", "3,5", "1", "")), None);
+        assert_eq!(axes(&text("n,3", "3,5", "5", "alpha=0.5")), None);
+        assert_eq!(axes(&text("3,2", "3,5", "5", "transA=1")), None);
+    }
+}
