@@ -1,12 +1,13 @@
 //! Models cut out of models, and samples in batches.
 #![cfg(feature = "tract")]
 
-mod common;
+#[path = "common/wave.rs"]
+mod wave;
 
-use common::wave;
 use sparsec_ir::{Dim, ElemType, Fact, Facts, Model, Tensor, ValueId};
 use sparsec_runtime::{RuntimeError, default_runtime, extract, run_batches, tap};
 use sparsec_testkit::model;
+use wave::wave;
 
 fn run(model: &Model, inputs: &[Tensor]) -> Vec<Tensor> {
     let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
@@ -54,7 +55,7 @@ fn a_segment_computes_what_the_whole_does() {
     let x = wave(&[2, 4], 7, 3, 4.0);
     let inner = run(&tap(&m, &known, &[id(&m, "h"), id(&m, "s")]), &[x.clone()]);
     let middle = extract(&m, &known, &[id(&m, "h")], &[id(&m, "s")]).unwrap();
-    assert_eq!(sparsec_testkit::full(&middle).lines().count(), 5);
+    assert_eq!((middle.graph.nodes().count(), middle.graph.values().count()), (2, 3));
     assert_eq!(run(&middle, &inner[..1])[0].data, inner[1].data);
     let tail = extract(&m, &known, &[id(&m, "s")], &[id(&m, "y")]).unwrap();
     assert!(tail.graph.find("w1").is_none());

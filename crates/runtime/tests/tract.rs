@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{recurrence, wave};
+use common::{halving, recurrence, wave};
 use sparsec_ir::{ElemType, Model, Tensor};
 use sparsec_runtime::{Runtime, RuntimeError, default_runtime};
 use sparsec_testkit::model;
@@ -34,6 +34,12 @@ fn refusal(model: &Model, inputs: &[Tensor]) -> (String, String, String) {
 fn tract_gives_the_expected_results() {
     assert_eq!(tract().name(), "tract 0.23.9");
     common::check_all(tract().as_ref(), 2e-6);
+}
+
+#[test]
+fn bfloat16_is_computed_in_single_precision_and_given_back_as_it_is() {
+    let x = Tensor::from_f64(ElemType::BF16, &[2, 2], &[1.0, -2.0, 0.25, 3.0]).unwrap();
+    assert_eq!(run(&halving("bfloat16", ElemType::BF16), std::slice::from_ref(&x)).unwrap(), [x]);
 }
 
 #[test]
