@@ -1,5 +1,7 @@
 //! Which runtime a name means.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use sparsec_runtime::{RuntimeError, open};
 use std::path::PathBuf;
 

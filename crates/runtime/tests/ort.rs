@@ -1,5 +1,7 @@
 //! ONNX Runtime, where `SPARSEC_ORT` says where it is. In CI it must.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::wave;

@@ -1,10 +1,12 @@
 //! The built-in runtime.
 #![cfg(feature = "tract")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use common::{halving, recurrence, wave};
 use sparsec_ir::{ElemType, Model, Tensor};
+use sparsec_runtime::time::{BenchOptions, interleaved};
 use sparsec_runtime::{Runtime, RuntimeError, default_runtime};
 use sparsec_testkit::model;
 
@@ -138,4 +140,17 @@ fn values_that_are_not_numbers_come_back_as_they_are() {
     let m = model("g (float[3] x) => (float[3] y) { y = Neg (x) }");
     let y = run(&m, &[Tensor::f32(&[3], &[f32::NAN, f32::INFINITY, 1.])]).unwrap()[0].to_f32().unwrap();
     assert!(y[0].is_nan() && y[1] == f32::NEG_INFINITY && y[2] == -1.);
+}
+
+#[test]
+fn timing_visits_every_session_equally_often() {
+    let m = model("g (float[3] x) => (float[3] y) { y = Neg (x) }");
+    let session = tract().load(&m, &[vec![3]], 1).unwrap();
+    let inputs = [Tensor::f32(&[3], &[1., 2., 3.])];
+    let options = BenchOptions { warmup: 1, repeats: 5, min_seconds: 0.0, max_seconds: 60.0 };
+    let pair: (&dyn sparsec_runtime::Session, &[Tensor]) = (session.as_ref(), &inputs);
+    let times = interleaved(&[pair, pair], options).unwrap();
+    assert_eq!(times.iter().map(|t| t.runs).collect::<Vec<_>>(), [5, 5]);
+    assert!(times.iter().all(|t| t.min_ms <= t.p50_ms && t.p50_ms <= t.p99_ms));
+    assert_eq!(interleaved(&[], options).unwrap(), []);
 }
