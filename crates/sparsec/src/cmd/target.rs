@@ -60,7 +60,13 @@ pub(crate) fn run(args: &TargetArgs, talk: Talk) -> Result<Exit, CliError> {
 fn list(talk: Talk) -> Result<(), CliError> {
     let row = |(name, text): &(&str, &str)| {
         let t = Target::from_yaml(text, name)?;
-        Ok::<_, CliError>(Row { name: t.name, runtime: t.runtime, isa: t.isa, threads: t.threads, calibrated: t.calibrated })
+        Ok::<_, CliError>(Row {
+            name: t.name,
+            runtime: t.runtime,
+            isa: t.isa,
+            threads: t.threads,
+            calibrated: t.calibrated,
+        })
     };
     let list = List { targets: builtin().iter().map(row).collect::<Result<_, _>>()? };
     let cells = |r: &Row| {
