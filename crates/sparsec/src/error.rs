@@ -164,6 +164,7 @@ fn model_code(e: &OnnxError) -> &'static str {
         | OnnxError::ElemType { .. }
         | OnnxError::TwoStorages { .. }
         | OnnxError::Segment { .. }
+        | OnnxError::ElementCount { .. }
         | OnnxError::ElementRange { .. } => "S0103",
         OnnxError::NoFolder { .. }
         | OnnxError::ExternalEntry { .. }
