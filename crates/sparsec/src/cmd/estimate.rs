@@ -3,6 +3,7 @@
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, table};
 use crate::talk::Talk;
 use crate::values;
@@ -142,7 +143,8 @@ fn text(e: &Estimate) -> String {
     };
     let rows: Vec<Vec<String>> = kernels.map(row).collect();
     let (l, m) = (&e.latency_ms, &e.memory);
-    let mut out = table(&["node", "kernel", "MACs", "bytes", "time", "share"], &rows);
+    let mut out =
+        table(&[Text("node"), Text("kernel"), Number("MACs"), Number("bytes"), Number("time"), Number("share")], &rows);
     out += &format!("\n{}\n", e.target);
     out += &format!("  latency     {} ({} to {})\n", ms(l.mid), ms(l.low), ms(l.high));
     out += &format!(

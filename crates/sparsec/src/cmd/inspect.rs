@@ -3,6 +3,7 @@
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
 use crate::table::{count, table};
 use crate::talk::Talk;
 use clap::Args;
@@ -142,7 +143,7 @@ fn text(i: &Inspection, all: bool) -> String {
     if all && !i.groups.is_empty() {
         let row = |g: &Group| vec![g.id.clone(), g.units.to_string(), count(g.params), g.axes.join(" ")];
         let rows: Vec<Vec<String>> = i.groups.iter().map(row).collect();
-        out += &format!("\n{}", table(&["group", "units", "parameters", "axes"], &rows));
+        out += &format!("\n{}", table(&[Text("group"), Number("units"), Number("parameters"), Text("axes")], &rows));
     }
     if !i.frozen.is_empty() {
         let row = |f: &Frozen| {
@@ -150,7 +151,10 @@ fn text(i: &Inspection, all: bool) -> String {
             vec![format!("{}:{}", f.value, f.axis), f.slots.to_string(), count(f.params), why]
         };
         let rows: Vec<Vec<String>> = i.frozen.iter().map(row).collect();
-        out += &format!("\n{}", table(&["frozen axis", "slots", "parameters", "reason"], &rows));
+        out += &format!(
+            "\n{}",
+            table(&[Text("frozen axis"), Number("slots"), Number("parameters"), Text("reason")], &rows)
+        );
     }
     out
 }

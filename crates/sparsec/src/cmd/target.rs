@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
 use crate::table::table;
 use crate::talk::Talk;
 use clap::{Args, Subcommand};
@@ -74,6 +75,6 @@ fn list(talk: Talk) -> Result<(), CliError> {
         vec![r.name.clone(), r.runtime.clone(), r.isa.clone(), r.threads.to_string(), calibrated.to_string()]
     };
     let rows: Vec<Vec<String>> = list.targets.iter().map(cells).collect();
-    let text = table(&["target", "runtime", "isa", "threads", "figures"], &rows);
+    let text = table(&[Text("target"), Text("runtime"), Text("isa"), Number("threads"), Text("figures")], &rows);
     talk.result("target-list", &list, &text).map_err(CliError::Stdout)
 }
