@@ -7,8 +7,10 @@ use std::num::NonZeroUsize;
 /// Makes trained ONNX models smaller and faster.
 #[derive(Debug, Parser)]
 #[command(name = "sparsec", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 done; 1 defect of sparsec; 2 wrong use; 3 invalid or unsupported input; 4 limits cannot be \
-met; 5 a verification or gate failed; 130 interrupted.")]
+#[command(
+    after_help = "Exit status: 0 done; 1 defect of sparsec; 2 wrong use; 3 invalid or unsupported input; 4 limits cannot be \
+met; 5 a verification or gate failed; 130 interrupted."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -42,6 +44,7 @@ impl Global {
 }
 
 /// Options of commands that run passes.
+#[allow(dead_code, reason = "read by commands that are wired in with the driver")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Passes")]
 pub(crate) struct PassArgs {
@@ -62,6 +65,8 @@ pub(crate) struct PassArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Inspect(cmd::inspect::InspectArgs),
+    Estimate(cmd::estimate::EstimateArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
     Target(cmd::target::TargetArgs),

@@ -138,7 +138,7 @@ impl CliError {
         match self {
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
             Self::NoDense { .. } => Some("pass `--dense MODEL`".into()),
-            Self::OpenSize { .. } => Some("pass `--batch N` for the first axis, or `--data SAMPLES`, whose sizes are taken".into()),
+            Self::OpenSize { .. } => Some("`estimate` takes `--dim NAME=N`, `bench` takes sizes from `--data SAMPLES`".into()),
             Self::OpenInput { .. } => Some("pass `--data SAMPLES`".into()),
             Self::UnknownCode { .. } => Some("`sparsec explain` without a code lists all".into()),
             Self::Data(DataError::NoPreprocessing { .. }) => {
@@ -162,9 +162,9 @@ fn model_code(e: &OnnxError) -> &'static str {
         OnnxError::Tensor { .. }
         | OnnxError::NegativeSize { .. }
         | OnnxError::ElemType { .. }
-        | OnnxError::StringCount { .. }
         | OnnxError::TwoStorages { .. }
         | OnnxError::Segment { .. }
+        | OnnxError::ElementCount { .. }
         | OnnxError::ElementRange { .. } => "S0103",
         OnnxError::NoFolder { .. }
         | OnnxError::ExternalEntry { .. }
@@ -217,7 +217,9 @@ fn data_code(e: &DataError) -> &'static str {
 
 fn runtime_code(e: &RuntimeError) -> &'static str {
     match e {
-        RuntimeError::Unsupported { .. } | RuntimeError::LocalFunction { .. } | RuntimeError::ElemType { .. } => "S0501",
+        RuntimeError::Unsupported { .. } | RuntimeError::LocalFunction { .. } | RuntimeError::ElemType { .. } => {
+            "S0501"
+        }
         RuntimeError::Run { .. } | RuntimeError::Panicked { .. } => "S0503",
         RuntimeError::UnknownRuntime { .. }
         | RuntimeError::NoTract

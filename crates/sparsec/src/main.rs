@@ -7,6 +7,7 @@ mod error;
 mod exit;
 mod infer;
 mod interrupt;
+#[cfg_attr(not(test), expect(dead_code, reason = "files are written by commands that are wired in with the driver"))]
 mod output;
 mod progress;
 mod render;

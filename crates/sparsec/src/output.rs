@@ -23,8 +23,7 @@ pub(crate) fn file(path: &Path, contents: &[u8]) -> Result<(), CliError> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut temp: NamedTempFile =
-        builder.prefix(".sparsec-").tempfile_in(parent(path)).map_err(write_error(path))?;
+    let mut temp: NamedTempFile = builder.prefix(".sparsec-").tempfile_in(parent(path)).map_err(write_error(path))?;
     temp.write_all(contents).and_then(|()| temp.as_file().sync_all()).map_err(write_error(path))?;
     temp.persist(path).map_err(|e| write_error(path)(e.error))?;
     Ok(())

@@ -1,12 +1,28 @@
 //! Aligned columns and numbers that people read.
 
-/// Rows of text in columns, the first column to the left, the others to the right. Columns are as wide as they must be.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+/// Heading of a column.
+#[derive(Clone, Copy)]
+pub(crate) enum Column {
+    /// Words, flush left.
+    Text(&'static str),
+    /// Numbers, flush right.
+    Number(&'static str),
+}
+
+impl Column {
+    fn head(self) -> &'static str {
+        let (Self::Text(head) | Self::Number(head)) = self;
+        head
+    }
+}
+
+/// Rows of text in columns that are as wide as they must be.
+pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     let width = |c: usize| {
         let cells = rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count());
-        cells.chain(std::iter::once(head[c].chars().count())).max().unwrap_or(0)
+        cells.chain(std::iter::once(columns[c].head().chars().count())).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let mut out = String::new();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut text = String::new();
@@ -14,12 +30,15 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             let pad = " ".repeat(widths[c].saturating_sub(cell.chars().count()));
             let gap = if c > 0 { "  " } else { "" };
             text += gap;
-            text += &if c == 0 { format!("{cell}{pad}") } else { format!("{pad}{cell}") };
+            text += &match columns[c] {
+                Column::Text(_) => format!("{cell}{pad}"),
+                Column::Number(_) => format!("{pad}{cell}"),
+            };
         }
         out.push_str(text.trim_end());
         out.push('\n');
     };
-    line(&mut head.iter().copied());
+    line(&mut columns.iter().map(|c| c.head()));
     for r in rows {
         line(&mut r.iter().map(String::as_str));
     }
@@ -81,6 +100,6 @@ mod tests {
     #[test]
     fn columns_line_up_and_lines_have_no_trailing_blanks() {
         let rows = vec![vec!["a".to_string(), "12".to_string()], vec!["long".to_string(), String::new()]];
-        assert_eq!(table(&["x", "n"], &rows), "x      n\na     12\nlong\n");
+        assert_eq!(table(&[Column::Text("x"), Column::Number("n")], &rows), "x      n\na     12\nlong\n");
     }
 }

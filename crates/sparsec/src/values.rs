@@ -70,11 +70,13 @@ fn limit(s: &str, units: &[(&str, f64)], wanted: &'static str) -> Result<Limit, 
 }
 
 /// `20ms`, `60%`.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn latency(s: &str) -> Result<Limit, ValueError> {
     limit(s, &[("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3)], "a time such as `20ms`, or a share such as `60%`")
 }
 
 /// `64MiB`, `50%`.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
     const K: f64 = 1024.0;
     let units = [
@@ -91,22 +93,30 @@ pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
 }
 
 /// `8M`, `50%`.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn count(s: &str) -> Result<Limit, ValueError> {
     let units = [("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)];
     limit(s, &units, "a count such as `8M`, or a share such as `50%`")
 }
 
 /// `3mJ`, `50%`.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn energy(s: &str) -> Result<Limit, ValueError> {
-    limit(s, &[("uJ", 1e-3), ("µJ", 1e-3), ("mJ", 1.0), ("J", 1e3)], "an energy such as `3mJ`, or a share such as `50%`")
+    limit(
+        s,
+        &[("uJ", 1e-3), ("µJ", 1e-3), ("mJ", 1.0), ("J", 1e3)],
+        "an energy such as `3mJ`, or a share such as `50%`",
+    )
 }
 
 /// Points of the metric that may be lost, 0 or more.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn points(s: &str) -> Result<f64, ValueError> {
     number(s).ok_or(ValueError::Form { wanted: "points of the metric such as `1.0`" })
 }
 
 /// A share of units: `0.7`, `70%`; above 0 and at most 1.
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn keep(s: &str) -> Result<f64, ValueError> {
     let wanted = "a share such as `0.7` or `70%`, above 0 and at most 1";
     match share(s) {
@@ -149,6 +159,14 @@ impl FromStr for Scale {
         let factor = fraction(value).filter(|v| *v != 0.0).ok_or(ValueError::Form { wanted })?;
         Ok(Self { input, factor })
     }
+}
+
+/// `sequence=128`.
+pub(crate) fn dim(s: &str) -> Result<(String, u64), ValueError> {
+    let parsed = s.rsplit_once('=').and_then(|(name, n)| Some((name.to_string(), n.parse().ok()?)));
+    parsed
+        .filter(|(_, n)| (1..=1 << 32).contains(n))
+        .ok_or(ValueError::Form { wanted: "`NAME=N`, N a whole number from 1 up" })
 }
 
 /// `resize=256,crop=224,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,scale=1/255`.

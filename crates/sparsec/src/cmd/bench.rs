@@ -4,6 +4,7 @@ use crate::cli::Global;
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
 use crate::table::{bytes, ms, table};
 use crate::talk::Talk;
 use clap::Args;
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
     let memory = peak.map_or(String::new(), |p| format!(", peak memory {}", bytes(p)));
     let text = format!(
         "{}{}, threads {threads}{memory}\n",
-        table(&["model", "p50", "p95", "p99", "min", "runs"], &rows),
+        table(&[Text("model"), Number("p50"), Number("p95"), Number("p99"), Number("min"), Number("runs")], &rows),
         bench.runtime
     );
     talk.result("bench", &bench, &text).map_err(CliError::Stdout)?;

@@ -3,6 +3,7 @@
 use crate::diagnostics::{ENTRIES, find};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::Text;
 use crate::table::table;
 use crate::talk::Talk;
 use clap::Args;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &ExplainArgs, talk: Talk) -> Result<Exit, CliError> {
         (Some(_), [e]) => format!("{}: {}\n\n{}\n\nWhat to do: {}\n", e.code, e.title, e.text, e.action),
         _ => {
             let rows: Vec<Vec<String>> = shown.iter().map(|e| vec![format!("{}  {}", e.code, e.title)]).collect();
-            table(&["code   meaning"], &rows)
+            table(&[Text("code   meaning")], &rows)
         }
     };
     talk.result("explain", &Explanations { codes: shown }, &text).map_err(CliError::Stdout)?;

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
 use crate::table::table;
 use crate::talk::Talk;
 use clap::{Args, Subcommand};
@@ -60,7 +61,13 @@ pub(crate) fn run(args: &TargetArgs, talk: Talk) -> Result<Exit, CliError> {
 fn list(talk: Talk) -> Result<(), CliError> {
     let row = |(name, text): &(&str, &str)| {
         let t = Target::from_yaml(text, name)?;
-        Ok::<_, CliError>(Row { name: t.name, runtime: t.runtime, isa: t.isa, threads: t.threads, calibrated: t.calibrated })
+        Ok::<_, CliError>(Row {
+            name: t.name,
+            runtime: t.runtime,
+            isa: t.isa,
+            threads: t.threads,
+            calibrated: t.calibrated,
+        })
     };
     let list = List { targets: builtin().iter().map(row).collect::<Result<_, _>>()? };
     let cells = |r: &Row| {
@@ -68,6 +75,6 @@ fn list(talk: Talk) -> Result<(), CliError> {
         vec![r.name.clone(), r.runtime.clone(), r.isa.clone(), r.threads.to_string(), calibrated.to_string()]
     };
     let rows: Vec<Vec<String>> = list.targets.iter().map(cells).collect();
-    let text = table(&["target", "runtime", "isa", "threads", "figures"], &rows);
+    let text = table(&[Text("target"), Text("runtime"), Text("isa"), Number("threads"), Text("figures")], &rows);
     talk.result("target-list", &list, &text).map_err(CliError::Stdout)
 }
