@@ -2,6 +2,7 @@
 
 use crate::canonicalise::{
     DEAD_CODE, FOLD_BATCHNORM, FOLD_CONSTANTS, FOLD_SHAPES, INLINE_FUNCTIONS, MERGE_TRANSPOSES, REMOVE_IDENTITY,
+    RESOLVE_CASTS,
 };
 use crate::{PassDef, PassError, Step};
 
@@ -10,6 +11,8 @@ pub const CANONICALISE: &[Step] = &[
     // First: no other pass, and no analysis, looks into a function.
     Step::Once(&INLINE_FUNCTIONS),
     Step::Fixpoint(&[
+        // Before constants: a cast may wait for the type of an activation only.
+        &RESOLVE_CASTS,
         // Before all that read the contents of an operand: it may be computed from constants.
         &FOLD_CONSTANTS,
         // Before identities: a reshape whose target has become constant may turn out to be one.
@@ -34,6 +37,7 @@ pub const ALL: &[&PassDef] = &[
     &INLINE_FUNCTIONS,
     &MERGE_TRANSPOSES,
     &REMOVE_IDENTITY,
+    &RESOLVE_CASTS,
 ];
 
 /// The pass called `name`.

@@ -8,6 +8,7 @@ mod inline_functions;
 mod merge_transposes;
 mod names;
 mod remove_identity;
+mod resolve_casts;
 
 pub use dead_code::DEAD_CODE;
 pub use fold_batchnorm::FOLD_BATCHNORM;
@@ -16,6 +17,7 @@ pub use fold_shapes::FOLD_SHAPES;
 pub use inline_functions::INLINE_FUNCTIONS;
 pub use merge_transposes::MERGE_TRANSPOSES;
 pub use remove_identity::REMOVE_IDENTITY;
+pub use resolve_casts::RESOLVE_CASTS;
 
 use crate::Refusal;
 use sparsec_analysis::node_ref;
