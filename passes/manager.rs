@@ -101,6 +101,20 @@ pub enum Refusal {
         /// What does not fit.
         what: &'static str,
     },
+    /// It would take more memory than the rewrite may cost.
+    TooLarge {
+        /// Bytes it would take.
+        bytes: u64,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
+    /// There is no runtime to compute it with.
+    NoRuntime,
+    /// The runtime cannot compute it.
+    Runtime {
+        /// The runtime's words.
+        why: String,
+    },
     /// A facet of an operator could not answer.
     Facet(OpError),
     /// A function body means another version of an operator set than the model.
@@ -120,6 +134,9 @@ impl fmt::Display for Refusal {
             Self::NoBias => f.write_str("there is no operand that could take the shift"),
             Self::NotFinite => f.write_str("the numbers are not finite"),
             Self::Shape { what } => f.write_str(what),
+            Self::TooLarge { bytes, limit } => write!(f, "it would take {bytes} bytes, more than {limit}"),
+            Self::NoRuntime => f.write_str("there is no runtime to compute it with"),
+            Self::Runtime { why } => f.write_str(why),
             Self::Facet(e) => write!(f, "{e}"),
             Self::OpsetDiffers { domain } => write!(f, "its body means another version of operator set `{domain}`"),
         }

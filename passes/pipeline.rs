@@ -1,6 +1,9 @@
 //! Which passes run, in which order, and why in that order.
 
-use crate::canonicalise::{DEAD_CODE, FOLD_BATCHNORM, FOLD_SHAPES, INLINE_FUNCTIONS, REMOVE_IDENTITY};
+use crate::canonicalise::{
+    DEAD_CODE, FOLD_BATCHNORM, FOLD_CONSTANTS, FOLD_SHAPES, INLINE_FUNCTIONS, MERGE_TRANSPOSES, REMOVE_IDENTITY,
+    RESOLVE_CASTS,
+};
 use crate::{PassDef, PassError, Step};
 
 /// Makes a graph that the analyses can read. Changes no result beyond rounding.
@@ -8,10 +11,15 @@ pub const CANONICALISE: &[Step] = &[
     // First: no other pass, and no analysis, looks into a function.
     Step::Once(&INLINE_FUNCTIONS),
     Step::Fixpoint(&[
+        // Before constants: a cast may wait for the type of an activation only.
+        &RESOLVE_CASTS,
+        // Before all that read the contents of an operand: it may be computed from constants.
+        &FOLD_CONSTANTS,
         // Before identities: a reshape whose target has become constant may turn out to be one.
         &FOLD_SHAPES,
         // Before folding normalisations: an identity between a convolution and what follows it hides the pair.
         &REMOVE_IDENTITY,
+        &MERGE_TRANSPOSES,
         // Before folding normalisations: a reader that nobody reads is no reason to keep a result.
         &DEAD_CODE,
         &FOLD_BATCHNORM,
@@ -21,7 +29,16 @@ pub const CANONICALISE: &[Step] = &[
 ];
 
 /// Every pass that can be named on a command line, sorted.
-pub const ALL: &[&PassDef] = &[&DEAD_CODE, &FOLD_BATCHNORM, &FOLD_SHAPES, &INLINE_FUNCTIONS, &REMOVE_IDENTITY];
+pub const ALL: &[&PassDef] = &[
+    &DEAD_CODE,
+    &FOLD_BATCHNORM,
+    &FOLD_CONSTANTS,
+    &FOLD_SHAPES,
+    &INLINE_FUNCTIONS,
+    &MERGE_TRANSPOSES,
+    &REMOVE_IDENTITY,
+    &RESOLVE_CASTS,
+];
 
 /// The pass called `name`.
 ///

@@ -2,19 +2,26 @@
 
 mod dead_code;
 mod fold_batchnorm;
+mod fold_constants;
 mod fold_shapes;
 mod inline_functions;
+mod merge_transposes;
 mod names;
 mod remove_identity;
+mod resolve_casts;
 
 pub use dead_code::DEAD_CODE;
 pub use fold_batchnorm::FOLD_BATCHNORM;
+pub use fold_constants::{Evaluator, FOLD_CONSTANTS};
 pub use fold_shapes::FOLD_SHAPES;
 pub use inline_functions::INLINE_FUNCTIONS;
+pub use merge_transposes::MERGE_TRANSPOSES;
 pub use remove_identity::REMOVE_IDENTITY;
+pub use resolve_casts::RESOLVE_CASTS;
 
+use crate::Refusal;
 use sparsec_analysis::node_ref;
-use sparsec_ir::{Facts, Graph, Kernel, Model, NodeId, OpTable, Use, ValueId, WorkRule};
+use sparsec_ir::{Def, Facts, Graph, Kernel, Model, NodeId, OpTable, Use, ValueId, WorkRule};
 
 /// Whether a subgraph uses `value` by name.
 fn captured(graph: &Graph, value: ValueId) -> bool {
@@ -33,4 +40,14 @@ fn does_nothing(model: &Model, bound: &Facts, table: &OpTable, node: NodeId) -> 
         Some(WorkRule::By(work)) => work(&node_ref(model, bound, node)).is_ok_and(|w| w.kernel == Kernel::Free),
         _ => false,
     }
+}
+
+/// Whether `x` can stand where `y` stood, or why it cannot.
+fn replaceable(graph: &Graph, x: ValueId, y: ValueId) -> Result<(), Refusal> {
+    let name = |v: ValueId| graph.value(v).name.clone();
+    if captured(graph, y) {
+        return Err(Refusal::Captured { value: name(y) });
+    }
+    let bound = !matches!(graph.value(x).def, Def::Node { .. }) || graph.is_output(x) || captured(graph, x);
+    if graph.is_output(y) && bound { Err(Refusal::NeededName { value: name(x) }) } else { Ok(()) }
 }

@@ -16,10 +16,10 @@
 //! Leaves alone, with a remark: a result that a subgraph uses; an output computed from an input, a constant, another
 //! output or a captured value, whose name is needed too.
 
-use super::{bound, captured, does_nothing};
-use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
+use super::{bound, does_nothing, replaceable};
+use crate::{Changed, PassCx, PassDef, PassError, Stage};
 use sparsec_analysis::node_ref;
-use sparsec_ir::{Affine, Def, Facts, Graph, Model, NodeId, OpTable, ValueId, topological};
+use sparsec_ir::{Affine, Facts, Model, NodeId, OpTable, ValueId, topological};
 
 /// The pass.
 pub const REMOVE_IDENTITY: PassDef = PassDef {
@@ -35,7 +35,7 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
     let mut changed = Changed::No;
     for node in topological(&model.graph).unwrap_or_default() {
         let Some((x, y)) = identity(model, (&facts, &bound), cx.table, node) else { continue };
-        if let Some(reason) = refusal(&model.graph, x, y) {
+        if let Err(reason) = replaceable(&model.graph, x, y) {
             cx.remark(model.graph.label(node), reason);
             continue;
         }
@@ -76,14 +76,4 @@ fn identity(
     let map = affine(&node_ref(model, facts, node)).ok().flatten()?;
     let plain = map.scale.iter().all(|&s| s == 1.0) && map.shift.iter().all(|&s| s == 0.0);
     plain.then_some((x, y))
-}
-
-/// Why `x` cannot stand where `y` stood.
-fn refusal(graph: &Graph, x: ValueId, y: ValueId) -> Option<Refusal> {
-    let name = |v: ValueId| graph.value(v).name.clone();
-    if captured(graph, y) {
-        return Some(Refusal::Captured { value: name(y) });
-    }
-    let bound = !matches!(graph.value(x).def, Def::Node { .. }) || graph.is_output(x) || captured(graph, x);
-    (graph.is_output(y) && bound).then(|| Refusal::NeededName { value: name(x) })
 }

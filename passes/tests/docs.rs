@@ -2,9 +2,11 @@
 
 use sparsec_ir::Model;
 use sparsec_ir::verify;
+use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Changed, Manager, PassDef, Stage};
 use sparsec_testkit::{full, model, workspace};
 use std::fs;
+use std::sync::Arc;
 
 /// Text of the block that opens with "```onnx `kind`" in a file's module documentation.
 fn block(source: &str, kind: &str) -> Option<String> {
@@ -18,6 +20,7 @@ fn run(pass: &PassDef, model: &mut Model) -> Changed {
     let table = sparsec_ops::table();
     let mut manager = Manager::new(&table).verify(sparsec_passes::Verify::Each);
     let mut cx = manager.context();
+    cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().unwrap())));
     manager.run_pass(model, pass, &mut cx).unwrap_or_else(|e| panic!("{}: {e}", pass.name))
 }
 

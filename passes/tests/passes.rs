@@ -1,11 +1,13 @@
 //! One test a file of `testdata/passes/<stage>/<pass>/`: the pass runs on it, and what comes out is compared with
 //! `snapshots/passes/<stage>/<pass>/`. A second run must change nothing. A directive `changes: no` demands that the
-//! first one does not either.
+//! first one does not either, `runtime: none` takes the runtime away.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{Changed, Manager, Verify, find};
 use sparsec_testkit::{Fixture, fixture, fixtures, snapshot, summary};
 use std::fmt::Write;
+use std::sync::Arc;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -23,6 +25,9 @@ fn check(name: &str, fixture: &Fixture) -> Result<(), Failed> {
     let mut model = fixture.model();
     let mut manager = Manager::new(&table).verify(Verify::Each);
     let mut cx = manager.context();
+    if fixture.get("runtime") != Some("none") {
+        cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime()?)));
+    }
     let changed = manager.run_pass(&mut model, pass, &mut cx)?;
     let expected = if fixture.get("changes") == Some("no") { Changed::No } else { Changed::Yes };
     if changed != expected {

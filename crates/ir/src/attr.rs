@@ -1,6 +1,6 @@
 //! Node attributes.
 
-use crate::{Graph, SparseTensor, Tensor, Type};
+use crate::{Data, ElemType, Graph, SparseTensor, Tensor, Type};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -42,6 +42,32 @@ pub enum Attr {
         /// `AttributeProto.AttributeType` code.
         kind: i32,
     },
+}
+
+impl Attr {
+    /// The dense constant that the attribute spells: a tensor as it is, numbers and strings as a scalar, lists of them
+    /// as a vector; `None` for everything else.
+    pub fn as_tensor(&self) -> Option<Arc<Tensor>> {
+        let strings = |dims: &[u64], all: &[Bytes]| Tensor {
+            data: Data::Strings(all.to_vec()),
+            dims: dims.to_vec(),
+            elem: ElemType::String,
+            external: None,
+            doc: String::new(),
+            meta: Vec::new(),
+        };
+        let tensor = match self {
+            Attr::Tensor(t) => return Some(t.clone()),
+            Attr::Float(v) => Tensor::f32(&[], &[*v]),
+            Attr::Floats(v) => Tensor::f32(&[v.len() as u64], v),
+            Attr::Int(v) => Tensor::i64(&[], &[*v]),
+            Attr::Ints(v) => Tensor::i64(&[v.len() as u64], v),
+            Attr::String(v) => strings(&[], std::slice::from_ref(v)),
+            Attr::Strings(v) => strings(&[v.len() as u64], v),
+            _ => return None,
+        };
+        Some(Arc::new(tensor))
+    }
 }
 
 /// Attributes of a node in file order.

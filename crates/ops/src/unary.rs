@@ -3,6 +3,7 @@
 //!  R2  Every axis of y is the same axis of x.
 //!  R3  Further operands are scalars (`Clip`), or read for their type only (`CastLike`).
 //!  R4  Contents pass where whole numbers stay what they are.
+//!  R5  A cast to the type of x does nothing.
 
 use crate::content::{free_all, ints};
 use crate::work::{heavy, light, nothing};
@@ -50,8 +51,8 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Atan", &[7, 22]),
     costly("Atanh", &[9, 22]),
     cheap("BitwiseNot", &[18], plain),
-    cheap("Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast),
-    cheap("CastLike", &[15, 19, 21, 23, 24, 25], cast_like),
+    of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast, cast_work),
+    of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work),
     cheap("Ceil", &[1, 6, 13], |n| like(n, whole)),
     costly("Celu", &[12]),
     cheap("Clip", &[1, 6, 11, 12, 13], clip),
@@ -159,6 +160,11 @@ fn clip(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     };
     facts[0].content = facts[0].content.take().and_then(clipped);
     Ok(facts)
+}
+
+fn cast_work(node: &NodeRef) -> Result<Work, OpError> {
+    let (from, to) = (node.need_input(0)?.fact.elem, node.need_output(0)?.fact.elem);
+    if from.is_some() && from == to { nothing(node) } else { light(node) } // R5
 }
 
 fn dropout(node: &NodeRef) -> Result<Vec<Fact>, OpError> {

@@ -1,0 +1,285 @@
+//! Makes a constant of what is computed from constants alone.
+//!
+//! ```onnx before
+//! g (float[n,2] x) => (float[n,2] y) <float[1] w = {2.0}, int64[1] two = {2}>
+//! { c = Constant <value_float = 3.0> ()  e = Expand (w, two)  s = Mul (e, c)  y = Mul (x, s) }
+//! ```
+//! ```onnx after
+//! g (float[n,2] x) => (float[n,2] y) <float[1] w = {2.0}, int64[1] two = {2}, float c = {3.0}, float[2] s = {6.0, 6.0}>
+//! { y = Mul (x, s) }
+//! ```
+//! A node without operands that does nothing at run time (kernel `Free`) is the constant that its only attribute
+//! spells. Everything else is computed by the runtime of the context's [`Evaluator`], whole subgraphs at a time: their
+//! insides are never stored.
+//!
+//! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
+//! Numerics: those of the runtime.
+//! Leaves alone: outputs; nodes with subgraphs and operators that the table does not know, which may be random; with a
+//! remark: results that are large for what they come from, or of unknown size; what the runtime cannot compute. What a
+//! result that is too large is computed from stays too: the next run would measure the result against it.
+
+use super::{bound, does_nothing};
+use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
+use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpTable, Tensor, Use, ValueId, topological};
+use sparsec_runtime::{Runtime, RuntimeError, extract};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The pass.
+pub const FOLD_CONSTANTS: PassDef = PassDef {
+    name: "fold-constants",
+    stage: Stage::Canonicalise,
+    summary: "compute what depends on constants only",
+    run,
+};
+
+/// The artifact that the pass computes with.
+pub struct Evaluator(pub Arc<dyn Runtime>);
+
+/// Bytes that the results of one node may take.
+const MAX_BYTES: u64 = 64 << 20;
+/// A result may take this many times the bytes of the constants that it comes from, and [`FREE_BYTES`].
+const MAX_GROWTH: u64 = 4;
+/// Bytes that no result needs to justify.
+const FREE_BYTES: u64 = 1 << 20;
+/// Bytes that all constants and all results together may take.
+const MAX_TOTAL: u64 = 1 << 30;
+/// Loads that may fail before what is left is left alone.
+const MAX_FAILURES: usize = 64;
+
+fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
+    let facts = cx.infer(model).facts;
+    let mut changed = spelled(model, &facts, cx)?;
+    let mut refused: BTreeMap<NodeId, Refusal> = BTreeMap::new();
+    let mut failures = 0;
+    loop {
+        let foldable = foldable(model, &facts, cx.table, &mut refused);
+        let targets = targets(&model.graph, &foldable);
+        let Ok(evaluator) = cx.get::<Evaluator>() else {
+            refused.extend(targets.iter().map(|(node, _)| (*node, Refusal::NoRuntime)));
+            break;
+        };
+        let before = failures;
+        for (node, value, result) in evaluate(model, &facts, evaluator.0.as_ref(), &targets, &mut failures) {
+            let tensor = match result {
+                Ok(tensor) => tensor,
+                Err(reason) => {
+                    refused.insert(node, reason);
+                    continue;
+                }
+            };
+            let graph = &mut model.graph;
+            let done = cx.rewrite(|| {
+                become_constant(graph, value, tensor);
+                Ok(())
+            })?;
+            changed = changed.or(done);
+        }
+        // What a node that failed is computed from may still become constant.
+        if failures == before || failures >= MAX_FAILURES {
+            break;
+        }
+    }
+    for (node, reason) in refused {
+        cx.remark(model.graph.label(node), reason);
+    }
+    Ok(changed)
+}
+
+/// Makes constants of nodes that spell one in an attribute.
+fn spelled(model: &mut Model, facts: &Facts, cx: &mut PassCx) -> Result<Changed, PassError> {
+    let bound = bound(facts);
+    let mut changed = Changed::No;
+    for node in topological(&model.graph).unwrap_or_default() {
+        let n = model.graph.node(node);
+        let (&[Some(value)], true) = (n.outputs.as_slice(), n.inputs.is_empty() && n.attrs.len() == 1) else {
+            continue;
+        };
+        if model.graph.is_output(value) || !does_nothing(model, &bound, cx.table, node) {
+            continue;
+        }
+        let Some(tensor) = n.attrs.values().next().and_then(Attr::as_tensor) else {
+            cx.remark(model.graph.label(node), Refusal::Shape { what: "the constant is not dense" });
+            continue;
+        };
+        let graph = &mut model.graph;
+        let done = cx.rewrite(|| {
+            become_constant(graph, value, tensor);
+            Ok(())
+        })?;
+        changed = changed.or(done);
+    }
+    Ok(changed)
+}
+
+/// Gives `value` its contents, and removes the nodes that nobody needs any more.
+fn become_constant(graph: &mut Graph, value: ValueId, tensor: Arc<Tensor>) {
+    let mut idle: Vec<NodeId> = graph.producer(value).into_iter().collect();
+    graph.detach_as_constant(value, tensor);
+    let unread = |graph: &Graph, v: &ValueId| graph.value(*v).uses.is_empty() && !graph.is_output(*v);
+    while let Some(node) = idle.pop() {
+        let n = graph.node(node);
+        if n.outputs.iter().flatten().all(|v| unread(graph, v)) {
+            let operands: BTreeSet<ValueId> = n.inputs.iter().flatten().copied().collect();
+            graph.remove_node(node);
+            // Two operands may be results of one node: it is looked at once.
+            let producers: BTreeSet<NodeId> = operands.into_iter().filter_map(|v| graph.producer(v)).collect();
+            idle.extend(producers);
+        }
+    }
+}
+
+/// Nodes that depend on constants only and whose results are small enough. Others of the first kind are added to
+/// `refused`; those that are there already are left out.
+fn foldable(
+    model: &Model,
+    facts: &Facts,
+    table: &OpTable,
+    refused: &mut BTreeMap<NodeId, Refusal>,
+) -> BTreeSet<NodeId> {
+    let graph = &model.graph;
+    let mut found: BTreeSet<NodeId> = BTreeSet::new();
+    let mut too_large: Vec<NodeId> = Vec::new();
+    let mut total =
+        graph.values().filter_map(|(v, _)| graph.constant(v)).map(|t| t.byte_len()).fold(0, u64::saturating_add);
+    for node in topological(graph).unwrap_or_default() {
+        let n = graph.node(node);
+        let settled = |v: &ValueId| match graph.value(*v).def {
+            Def::Constant(_) => true,
+            Def::Node { node, .. } => found.contains(&node),
+            _ => false,
+        };
+        let known = table.get(&n.domain, &n.op).is_some() && n.subgraphs().next().is_none();
+        let operands = n.inputs.iter().flatten().count() > 0 && n.inputs.iter().flatten().all(settled);
+        let results =
+            n.outputs.iter().flatten().count() > 0 && !n.outputs.iter().flatten().any(|v| graph.is_output(*v));
+        if !(known && operands && results) {
+            continue;
+        }
+        let answer = match refused.get(&node) {
+            Some(reason) => Err(reason.clone()),
+            None => result_bytes(graph, facts, node, &found, total),
+        };
+        match answer {
+            Ok(bytes) => {
+                total = total.saturating_add(bytes);
+                found.insert(node);
+            }
+            Err(reason) => {
+                if matches!(reason, Refusal::TooLarge { .. }) {
+                    too_large.push(node);
+                }
+                refused.insert(node, reason);
+            }
+        }
+    }
+    while let Some(node) = too_large.pop() {
+        let operands = graph.node(node).inputs.iter().flatten();
+        too_large.extend(operands.filter_map(|&v| graph.producer(v)).filter(|p| found.remove(p)));
+    }
+    found
+}
+
+/// Bytes of a node's results, unless they are too many. `total` is what constants and results take so far.
+fn result_bytes(
+    graph: &Graph,
+    facts: &Facts,
+    node: NodeId,
+    found: &BTreeSet<NodeId>,
+    total: u64,
+) -> Result<u64, Refusal> {
+    let bytes = |v: &ValueId| {
+        let fact = facts.get(*v);
+        let count = fact.sizes()?.into_iter().try_fold(1u64, u64::checked_mul)?;
+        fact.elem?.raw_len(count)
+    };
+    let results = graph.node(node).outputs.iter().flatten();
+    let sum = results.map(bytes).try_fold(0u64, |sum, b| sum.checked_add(b?));
+    let bytes = sum.ok_or(Refusal::Shape { what: "the size of a result is not known" })?;
+    let mut limit = MAX_BYTES.min(MAX_TOTAL.saturating_sub(total));
+    if bytes > FREE_BYTES && bytes <= limit {
+        limit = limit.min(MAX_GROWTH.saturating_mul(source_bytes(graph, node, found)).saturating_add(FREE_BYTES));
+    }
+    if bytes > limit { Err(Refusal::TooLarge { bytes, limit }) } else { Ok(bytes) }
+}
+
+/// Bytes of the constants that a node is computed from.
+fn source_bytes(graph: &Graph, node: NodeId, found: &BTreeSet<NodeId>) -> u64 {
+    let mut seen: BTreeSet<ValueId> = BTreeSet::new();
+    let mut work = vec![node];
+    let mut bytes = 0u64;
+    while let Some(node) = work.pop() {
+        for &v in graph.node(node).inputs.iter().flatten() {
+            if !seen.insert(v) {
+                continue;
+            }
+            bytes = bytes.saturating_add(graph.constant(v).map_or(0, |t| t.byte_len()));
+            work.extend(graph.producer(v).filter(|p| found.contains(p)));
+        }
+    }
+    bytes
+}
+
+/// Results of foldable nodes that others read, with their nodes.
+fn targets(graph: &Graph, foldable: &BTreeSet<NodeId>) -> Vec<(NodeId, ValueId)> {
+    let outside = |u: &Use| match u {
+        Use::Operand(reader, _) => !foldable.contains(reader),
+        Use::Captured(_) => true,
+    };
+    let results = foldable.iter().flat_map(|&n| graph.node(n).outputs.iter().flatten().map(move |&v| (n, v)));
+    results.filter(|(_, v)| graph.value(*v).uses.iter().any(outside)).collect()
+}
+
+/// A target with its contents or why there are none.
+type Evaluated = (NodeId, ValueId, Result<Arc<Tensor>, Refusal>);
+
+/// Computes `targets` in one load; where that fails, in two halves, and so on. `failures` counts single targets that
+/// fail; after [`MAX_FAILURES`] no more are tried.
+fn evaluate(
+    model: &Model,
+    facts: &Facts,
+    runtime: &dyn Runtime,
+    targets: &[(NodeId, ValueId)],
+    failures: &mut usize,
+) -> Vec<Evaluated> {
+    if targets.is_empty() || *failures >= MAX_FAILURES {
+        return Vec::new();
+    }
+    match compute(model, facts, runtime, targets) {
+        Ok(tensors) => {
+            let checked = |(&(node, value), tensor)| (node, value, as_inferred(facts, value, tensor));
+            targets.iter().zip(tensors).map(checked).collect()
+        }
+        Err(_) if targets.len() > 1 => {
+            let (left, right) = targets.split_at(targets.len() / 2);
+            let mut all = evaluate(model, facts, runtime, left, failures);
+            all.extend(evaluate(model, facts, runtime, right, failures));
+            all
+        }
+        Err(e) => {
+            *failures += 1;
+            let why = e.to_string();
+            targets.iter().map(|&(node, value)| (node, value, Err(Refusal::Runtime { why: why.clone() }))).collect()
+        }
+    }
+}
+
+fn compute(
+    model: &Model,
+    facts: &Facts,
+    runtime: &dyn Runtime,
+    targets: &[(NodeId, ValueId)],
+) -> Result<Vec<Tensor>, RuntimeError> {
+    let values: Vec<ValueId> = targets.iter().map(|(_, v)| *v).collect();
+    runtime.load(&extract(model, facts, &[], &values)?, &[], 1)?.run(&[])
+}
+
+/// The tensor, if it is of the type that the rest of the graph was inferred with.
+fn as_inferred(facts: &Facts, value: ValueId, tensor: Tensor) -> Result<Arc<Tensor>, Refusal> {
+    let fact = facts.get(value);
+    if fact.elem == Some(tensor.elem) && fact.sizes().as_ref() == Some(&tensor.dims) {
+        Ok(Arc::new(tensor))
+    } else {
+        Err(Refusal::Shape { what: "the runtime gives another type than shape inference" })
+    }
+}
