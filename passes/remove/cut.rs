@@ -59,6 +59,14 @@ pub enum RemoveError {
         /// Numbers wanted.
         wanted: String,
     },
+    /// Nothing would be left of an axis: groups that meet on it leave no slot that all of them keep.
+    #[error("axis {axis} of `{value}` would be empty")]
+    Empty {
+        /// Value.
+        value: String,
+        /// Axis.
+        axis: usize,
+    },
     /// The graph has a cycle.
     #[error("the graph has a cycle")]
     Cyclic,
@@ -77,6 +85,13 @@ pub fn remove(
         return Ok(out);
     }
     let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
+    for (v, value) in model.graph.values() {
+        for axis in 0..facts.get(v).rank().unwrap_or(0) {
+            if kept(v, axis).is_some_and(|k| k.is_empty()) {
+                return Err(RemoveError::Empty { value: value.name.clone(), axis });
+            }
+        }
+    }
     let order = topological(&model.graph).map_err(|_| RemoveError::Cyclic)?;
     let mut edits: Vec<(NodeId, Vec<Edit>)> = Vec::new();
     for &id in &order {
