@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Keep, Subject, Verdict, runtimes};
+use common::{Keep, Subject, runtimes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use sparsec_analysis::{audit, channels};

@@ -8,7 +8,7 @@ use sparsec_testkit::Random;
 
 /// How many units of a group stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub(crate) enum Keep {
     /// A random number in random places, groups left whole now and then.
     Some,
     /// One.
@@ -17,7 +17,7 @@ pub enum Keep {
 
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Both models agree.
     Equal,
     /// Nothing can be cut.
@@ -29,15 +29,15 @@ pub enum Verdict {
 }
 
 /// A model with what the analyses say of it.
-pub struct Subject {
-    pub model: Model,
-    pub table: OpTable,
-    pub facts: Facts,
-    pub channels: Channels,
+pub(crate) struct Subject {
+    pub(crate) model: Model,
+    pub(crate) table: OpTable,
+    pub(crate) facts: Facts,
+    pub(crate) channels: Channels,
 }
 
 impl Subject {
-    pub fn of(model: Model) -> Self {
+    pub(crate) fn of(model: Model) -> Self {
         let table = sparsec_ops::table();
         let facts = infer(&model, &table).facts;
         let channels = channels(&model, &facts, &table);
@@ -45,7 +45,7 @@ impl Subject {
     }
 
     /// A random removal that leaves something of every group.
-    pub fn removal(&self, random: &mut Random, keep: Keep) -> Removal {
+    pub(crate) fn removal(&self, random: &mut Random, keep: Keep) -> Removal {
         let mut removal = Removal::none(&self.channels);
         for group in &self.channels.groups {
             let n = group.units.len() as u64;
@@ -63,7 +63,7 @@ impl Subject {
     }
 
     /// Cuts, verifies, infers and runs; the error says what differs.
-    pub fn check(&self, removal: &Removal, runtimes: &[Box<dyn Runtime>], inputs: &[Tensor]) -> Result<Verdict, String> {
+    pub(crate) fn check(&self, removal: &Removal, runtimes: &[Box<dyn Runtime>], inputs: &[Tensor]) -> Result<Verdict, String> {
         if removal.is_empty() {
             return Ok(Verdict::Whole);
         }
@@ -131,7 +131,7 @@ fn close(want: &Tensor, have: &Tensor) -> Result<(), String> {
 }
 
 /// tract, and ONNX Runtime where `SPARSEC_ORT` names its library.
-pub fn runtimes() -> Vec<Box<dyn Runtime>> {
+pub(crate) fn runtimes() -> Vec<Box<dyn Runtime>> {
     let mut all = vec![sparsec_runtime::default_runtime().expect("tract is built in")];
     if std::env::var_os("SPARSEC_ORT").is_some() {
         all.push(sparsec_runtime::open("ort").expect("SPARSEC_ORT names ONNX Runtime"));
