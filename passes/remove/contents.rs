@@ -44,7 +44,8 @@ pub(super) fn demand(
         let part = if right(&at) {
             slice(model, now, table, value, at, at + run)
         } else {
-            constant(model, now, &name, form, &wanted[at..at + run]).ok_or_else(|| impossible(model, node, &name, wanted))?
+            constant(model, now, &name, form, &wanted[at..at + run])
+                .ok_or_else(|| impossible(model, node, &name, wanted))?
         };
         parts.push(part);
         at += run;

@@ -13,7 +13,10 @@
 
 use super::{contents, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
-use sparsec_ir::{Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type, ValueId, topological};
+use sparsec_ir::{
+    Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
+    ValueId, topological,
+};
 use std::collections::BTreeSet;
 use thiserror::Error;
 

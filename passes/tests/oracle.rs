@@ -39,12 +39,16 @@ fn the_pruned_model_equals_the_masked_one() {
         let inputs = random_inputs(&subject.model, plan, 2);
         let verdict = subject.check(&removal, &runtimes, &inputs).map_err(|why| {
             let plan = Plan::of(&subject.channels, &removal).to_yaml().unwrap_or_default();
-            let head: String = format!("seed {seed}, {steps} steps: {why}\n{plan}").lines().map(|l| format!("# {l}\n")).collect();
+            let head: String =
+                format!("seed {seed}, {steps} steps: {why}\n{plan}").lines().map(|l| format!("# {l}\n")).collect();
             let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle.onnxtxt");
             let text = head + &full(&subject.model);
             let kept = std::fs::write(&file, &text).is_ok();
             let at = if kept { format!(" (in {})", file.display()) } else { String::new() };
-            TestCaseError::fail(format!("{why}{at}\n{}", if kept { sparsec_testkit::summary(&subject.model) } else { text }))
+            TestCaseError::fail(format!(
+                "{why}{at}\n{}",
+                if kept { sparsec_testkit::summary(&subject.model) } else { text }
+            ))
         })?;
         let count = &counts[verdict as usize];
         count.set(count.get() + 1);
@@ -56,7 +60,10 @@ fn the_pruned_model_equals_the_masked_one() {
     // A generator whose graphs cannot be cut, or not run, would prove nothing.
     let [equal, whole, refused, unrun] = counts.map(|c| c.get());
     let all = equal + whole + refused + unrun;
-    assert!(equal * 10 >= all * 6 && unrun * 50 <= all, "equal {equal}, whole {whole}, refused {refused}, not run {unrun}");
+    assert!(
+        equal * 10 >= all * 6 && unrun * 50 <= all,
+        "equal {equal}, whole {whole}, refused {refused}, not run {unrun}"
+    );
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn shuffled(layers: usize, channels: i64) -> Model {
     let c = channels as u64;
     let buffer = bytes::Bytes::from(vec![0u8; (c * c * 4) as usize]);
     let mut g = Graph::new("shuffled");
-    let mut x = g.add_input("x", Type::tensor(ElemType::F32, [Dim::sym("n"), Dim::from(channels), Dim::from(7), Dim::from(7)]));
+    let mut x =
+        g.add_input("x", Type::tensor(ElemType::F32, [Dim::sym("n"), Dim::from(channels), Dim::from(7), Dim::from(7)]));
     let apart = g.add_constant("apart", Tensor::i64(&[5], &[0, 4, channels / 4, 7, 7]));
     let flat = g.add_constant("flat", Tensor::i64(&[4], &[0, channels, 7, 7]));
     for _ in 0..layers {

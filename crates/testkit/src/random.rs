@@ -99,7 +99,8 @@ pub fn random_inputs(model: &Model, seed: u64, batch: u64) -> Vec<Tensor> {
 const VOCABULARY: u64 = 5;
 
 fn input(b: &mut Builder) -> Value {
-    let batch = |rest: &[u64]| std::iter::once(Dim::sym("n")).chain(rest.iter().map(|&d| Dim::from(d as i64))).collect();
+    let batch =
+        |rest: &[u64]| std::iter::once(Dim::sym("n")).chain(rest.iter().map(|&d| Dim::from(d as i64))).collect();
     let typed = |elem, rest: &[u64]| Type::Tensor { elem, shape: Some(batch(rest)) };
     match b.random.below(4) {
         0 | 1 => {

@@ -63,7 +63,12 @@ impl Subject {
     }
 
     /// Cuts, verifies, infers and runs; the error says what differs.
-    pub(crate) fn check(&self, removal: &Removal, runtimes: &[Box<dyn Runtime>], inputs: &[Tensor]) -> Result<Verdict, String> {
+    pub(crate) fn check(
+        &self,
+        removal: &Removal,
+        runtimes: &[Box<dyn Runtime>],
+        inputs: &[Tensor],
+    ) -> Result<Verdict, String> {
         if removal.is_empty() {
             return Ok(Verdict::Whole);
         }

@@ -264,9 +264,8 @@ impl Builder {
     }
     /// A value of `pool` that has the sizes of `x` except along `axis` (the batch not counted).
     pub(super) fn partner(&mut self, x: &Value, pool: &[Value], axis: usize) -> Option<Value> {
-        let fits = |v: &&Value| {
-            v.dims.len() == x.dims.len() && (0..x.dims.len()).all(|a| a == axis || v.dims[a] == x.dims[a])
-        };
+        let fits =
+            |v: &&Value| v.dims.len() == x.dims.len() && (0..x.dims.len()).all(|a| a == axis || v.dims[a] == x.dims[a]);
         let all: Vec<&Value> = pool.iter().filter(fits).collect();
         let at = self.random.below(all.len().max(1) as u64) as usize;
         all.get(at).map(|v| (*v).clone())

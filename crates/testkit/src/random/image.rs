@@ -104,7 +104,8 @@ fn conv(b: &mut Builder, x: &Value, out: u64, group: u64) -> Value {
     if group != 1 || b.random.chance(30) {
         attrs.push(("group", Attr::Int(group as i64)));
     }
-    let operands: Vec<_> = [Some(x.id), Some(weight), bias].into_iter().take(if bias.is_some() { 3 } else { 2 }).collect();
+    let operands: Vec<_> =
+        [Some(x.id), Some(weight), bias].into_iter().take(if bias.is_some() { 3 } else { 2 }).collect();
     let id = b.ops("Conv", &operands, &attrs, 1)[0];
     Value { id, dims: vec![out, h.div_ceil(stride), w.div_ceil(stride)] }
 }
@@ -179,7 +180,8 @@ fn with_constant(b: &mut Builder, x: &Value) -> Value {
         }
         _ => {
             let bytes: Vec<u8> = (0..c).map(|_| u8::from(b.random.chance(60))).collect();
-            let mask = Tensor::raw(sparsec_ir::ElemType::Bool, vec![c, 1, 1], bytes.into()).expect("one byte a channel");
+            let mask =
+                Tensor::raw(sparsec_ir::ElemType::Bool, vec![c, 1, 1], bytes.into()).expect("one byte a channel");
             let (mask, other) = (b.graph.add_constant("mask", mask), b.bias(&[c, 1, 1]));
             b.op("Where", &[mask, x.id, other], &[])
         }
@@ -196,12 +198,8 @@ fn squeeze_excite(b: &mut Builder, x: &Value) -> Value {
         b.op("ReduceMean", &[x.id, axes], &[("keepdims", Attr::Int(1))])
     };
     let middle = b.random.pick(&[2, 3, 5]);
-    let (w1, b1, w2, b2) = (
-        b.weight(&[middle, c, 1, 1]),
-        b.bias(&[middle]),
-        b.weight(&[c, middle, 1, 1]),
-        b.bias(&[c]),
-    );
+    let (w1, b1, w2, b2) =
+        (b.weight(&[middle, c, 1, 1]), b.bias(&[middle]), b.weight(&[c, middle, 1, 1]), b.bias(&[c]));
     let hidden = b.op("Conv", &[pooled, w1, b1], &[]);
     let hidden = b.op("Relu", &[hidden], &[]);
     let gate = b.op("Conv", &[hidden, w2, b2], &[]);
