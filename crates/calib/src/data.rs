@@ -68,6 +68,10 @@ impl Dataset {
     pub fn fixed_batch(&self) -> Option<u64> {
         self.fixed_batch
     }
+    /// Whether a run takes one sample, without an axis for samples in some input; its outputs have none either.
+    pub fn is_stacked(&self) -> bool {
+        self.stacked.contains(&true)
+    }
     /// What a user should know about how the samples were read.
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -127,7 +131,7 @@ impl Dataset {
 }
 
 /// Indices `range` of the first axis; shares the bytes.
-fn rows(t: &Tensor, range: Range<u64>) -> Tensor {
+pub(crate) fn rows(t: &Tensor, range: Range<u64>) -> Tensor {
     assert!(range.start < range.end && range.end <= t.dims[0], "samples {range:?} of {}", t.dims[0]);
     let bytes = t.bytes().expect("samples are not strings");
     let row = bytes.len() as u64 / t.dims[0];
@@ -136,3 +140,6 @@ fn rows(t: &Tensor, range: Range<u64>) -> Tensor {
     dims[0] = range.end - range.start;
     Tensor::raw(t.elem, dims, part).expect("rows are whole")
 }
+
+#[cfg(test)]
+mod tests;

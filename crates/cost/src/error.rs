@@ -22,6 +22,14 @@ pub enum TargetError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is too large to be a target file.
+    #[error("`{path}` is longer than {limit} bytes, which no target file is")]
+    TooLarge {
+        /// Path of the file.
+        path: String,
+        /// Bytes a target file may have.
+        limit: u64,
+    },
     /// The file is not a valid target file.
     #[error("`{file}`, line {line}, column {column}: {message}")]
     Invalid {

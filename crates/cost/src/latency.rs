@@ -151,12 +151,14 @@ fn conv<'t>(kernel: &Kernel, target: &'t Target) -> Run<'t> {
     let Kernel::Conv { cin, cout, groups, .. } = *kernel else {
         return Run { rate: Rate::Bytes(&k.movement), padding: 1.0, slow: 1.0 };
     };
-    let dense_path = cin < c.input_free_below || cin % c.legal == 0;
+    let dense_path = cin < c.input_free_below || cin.is_multiple_of(c.legal);
     let (class, fast, factor, padding) = match conv_class(kernel) {
         Some(ConvClass::Pointwise) => (&k.pointwise, dense_path, c.off_path.pointwise, padding(cout, c.block)),
-        Some(ConvClass::Depthwise) => (&k.depthwise, cin % c.legal == 0, c.off_path.depthwise, padding(cout, c.block)),
+        Some(ConvClass::Depthwise) => {
+            (&k.depthwise, cin.is_multiple_of(c.legal), c.off_path.depthwise, padding(cout, c.block))
+        }
         Some(ConvClass::Grouped) => {
-            let each = |channels: u64| channels / groups % c.grouped == 0;
+            let each = |channels: u64| (channels / groups).is_multiple_of(c.grouped);
             (&k.grouped, each(cin) && each(cout), c.off_path.grouped, 1.0)
         }
         Some(ConvClass::Transposed) => (&k.transposed, true, 1.0, 1.0),
@@ -173,6 +175,7 @@ fn padding(n: u64, block: u64) -> f64 {
 }
 
 fn up(n: u64, block: u64) -> u64 {
+    let block = block.max(1);
     n.div_ceil(block).saturating_mul(block)
 }
 

@@ -80,13 +80,17 @@ pub(crate) fn buffers(graph: &Graph, facts: &Facts, schedule: &Schedule) -> Vec<
             (buffers[b].to, buffers[b].pinned) = (end, true);
         }
     }
+    let operands = |node| graph.node(node).inputs.as_slice();
     let mut moved_to: Vec<usize> = (0..buffers.len()).collect();
     for (at, launch) in schedule.launches.iter().enumerate() {
         let [w] = launch.writes[..] else { continue };
         let dying = match launch.role {
             Role::Elementwise => launch.reads.as_slice(),
-            Role::Contraction => launch.residual.as_slice(),
-            Role::Free | Role::Other => &[],
+            // A contraction reads its own operands again and again: they cannot be overwritten meanwhile.
+            Role::Contraction if launch.residual.is_some_and(|r| !operands(launch.head).contains(&Some(r))) => {
+                launch.residual.as_slice()
+            }
+            Role::Contraction | Role::Free | Role::Other => &[],
         };
         let place = dying.iter().filter(|&&r| same_bytes(r, w)).find_map(|&r| {
             let b = moved_to[of[r]?];

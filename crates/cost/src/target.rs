@@ -4,9 +4,13 @@
 
 use crate::TargetError;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::io::Read;
 
 /// The form of target files that this crate reads and writes.
 const SCHEMA: &str = "sparsec/target@1";
+
+/// No target file is longer.
+const MAX_BYTES: u64 = 1 << 20;
 
 const BUILTIN: &[(&str, &str)] = &[
     ("generic-arm", include_str!("../targets/generic-arm.yaml")),
@@ -271,13 +275,16 @@ impl Target {
         if let Some((name, text)) = BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
             return Self::from_yaml(text, name);
         }
-        let text = std::fs::read_to_string(name_or_path).map_err(|source| match source.kind() {
+        let text = read(name_or_path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => TargetError::Unknown {
                 name: name_or_path.to_string(),
                 known: BUILTIN.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
             },
             _ => TargetError::Read { path: name_or_path.to_string(), source },
         })?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(TargetError::TooLarge { path: name_or_path.to_string(), limit: MAX_BYTES });
+        }
         Self::from_yaml(&text, name_or_path)
     }
 
@@ -296,6 +303,13 @@ impl Target {
     pub fn to_yaml(&self) -> Result<String, TargetError> {
         serde_saphyr::to_string(self).map_err(|error| TargetError::Write { message: error.to_string() })
     }
+}
+
+/// The text of a file, at most one byte more than [`MAX_BYTES`] of it: what a path names may have no end.
+fn read(path: &str) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn invalid<E: serde::de::Error>(message: impl std::fmt::Display) -> E {

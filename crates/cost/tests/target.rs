@@ -42,6 +42,12 @@ fn a_path_works_where_a_name_does() {
     assert!(matches!(Target::named_or_file(env!("CARGO_MANIFEST_DIR")), Err(TargetError::Read { .. })));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_refused() {
+    assert!(matches!(Target::named_or_file("/dev/zero"), Err(TargetError::TooLarge { .. })));
+}
+
 #[test]
 fn a_misspelt_key_is_refused_where_it_stands() {
     assert_snapshot!(refusal("  legal: 4", "  leagl: 4"), @"`my.yaml`, line 31, column 3: unknown field `leagl`, expected one of legal, preferred, block, input_free_below, grouped, gemm_block, off_path, source");

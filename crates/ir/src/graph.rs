@@ -453,6 +453,40 @@ impl Graph {
         }
         self.revision += 1;
     }
+    /// Makes `new` the value called `old` so far: it takes the name, the stated type, every use, those by subgraphs
+    /// included, and the place among the outputs. `old` gets the name of `new`, and no uses.
+    ///
+    /// Panics if subgraphs use `new` or it is an output: its name could not be taken away.
+    pub fn take_over(&mut self, old: ValueId, new: ValueId) {
+        let captured = |u: &Use| matches!(u, Use::Captured(_));
+        assert!(!self.is_output(new) && !self.value(new).uses.iter().any(captured), "the name of the value is needed");
+        for u in std::mem::take(&mut self.value_mut(old).uses) {
+            if let Use::Operand(n, i) = u {
+                self.node_mut(n).inputs[i] = Some(new);
+            }
+            self.value_mut(new).uses.push(u);
+        }
+        let (a, b) = (self.value(old).name.clone(), self.value(new).name.clone());
+        self.by_name.insert(a.clone(), new);
+        self.by_name.insert(b.clone(), old);
+        self.value_mut(old).name = b;
+        let o = self.value_mut(old);
+        let (ty, doc, meta) = (o.ty.take(), std::mem::take(&mut o.doc), std::mem::take(&mut o.meta));
+        let n = self.value_mut(new);
+        (n.name, n.ty, n.doc, n.meta) = (a, ty, doc, meta);
+        for o in self.outputs.iter_mut().filter(|o| **o == old) {
+            *o = new;
+        }
+        self.revision += 1;
+    }
+    /// Gives a value another name, which must not be taken. Subgraphs that use it by name must be changed too.
+    pub fn rename_value(&mut self, value: ValueId, name: &str) {
+        assert!(!name.is_empty() && !self.by_name.contains_key(name), "`{name}` is taken");
+        let old = std::mem::replace(&mut self.value_mut(value).name, name.to_string());
+        self.by_name.remove(&old);
+        self.by_name.insert(name.to_string(), value);
+        self.revision += 1;
+    }
     /// Removes a node and its results; panics if a result is still used or an output.
     pub fn remove_node(&mut self, node: NodeId) {
         for i in 0..self.node(node).inputs.len() {

@@ -116,3 +116,48 @@ fn affine(node: &NodeRef) -> Result<Option<ChannelAffine>, OpError> {
     let shift = scale.iter().zip(mean).zip(bias).map(|((scale, m), bias)| bias - m * scale).collect();
     Ok(Some(ChannelAffine { axis: 1, scale, shift, statistics: Some((MEAN, VARIANCE, b.epsilon)) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{affine, check_relation, check_shape};
+
+    fn text(x: &str, opset: i64, results: &str, attrs: &str) -> String {
+        format!(
+            r#"<ir_version: 8, opset_import: ["" : {opset}]> g (float[{x}] x) => (y)
+            <float[2] s = {{2, 3}}, float[2] b = {{1, -1}}, float[2] m = {{0.5, 0}}, float[2] v = {{3, 0}}>
+            {{ {results} = BatchNormalization <epsilon=1.0{attrs}> (x, s, b, m, v) }}"#
+        )
+    }
+    const CHANNELS: &str = "R1 x:1 = y:1\nR1 x:1 = s:0\nR1 x:1 = b:0\nR1 x:1 = m:0\nR1 x:1 = v:0\n";
+
+    #[test]
+    fn r1_r2_every_operand_follows_the_channels() {
+        check_relation(&text("4,2,8", 15, "y", ""), &format!("{CHANNELS}R2 x:0 = y:0\nR2 x:2 = y:2"));
+    }
+
+    #[test]
+    fn r3_training_freezes_the_other_axes() {
+        let expect = format!(
+            "{CHANNELS}R1 x:1 = rm:0\nR1 x:1 = rv:0\nR2 x:0 = y:0
+             freeze x:0: BatchNormalization works over the whole axis"
+        );
+        let training = text("4,2", 15, "y, rm, rv", ", training_mode=1");
+        check_relation(&training, &expect);
+        check_shape(&training, "float[4,2]; float[2]; float[2]");
+        check_relation(&text("4,2", 9, "y, rm, rv", ""), &expect);
+        check_relation(&text("4,2", 9, "y", ""), &format!("{CHANNELS}R2 x:0 = y:0"));
+    }
+
+    #[test]
+    fn r4_constants_make_a_scale_and_shift() {
+        let a = affine(&text("n,2,8", 15, "y", "")).unwrap().unwrap();
+        assert_eq!((a.axis, a.scale, a.shift), (1, vec![1.0, 3.0], vec![0.5, -1.0]));
+        assert_eq!(a.statistics, Some((3, 4, 1.0)));
+        assert_eq!(affine(&text("n,2,8", 15, "y", ", training_mode=1")), Ok(None));
+    }
+
+    #[test]
+    fn channels_of_operands_must_be_those_of_x() {
+        check_shape(&text("n,3,8", 15, "y", ""), "error: channels of x and of an operand: 3 against 2");
+    }
+}

@@ -191,3 +191,115 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         transposed: false,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_resize, check_shape, check_work, linear};
+
+    const PLAIN: &str = r#"g (float[n,3,8,8] x) => (y) <float[4,3,3,3] w = ["location": "random:1"], float[4] b = {0,0,0,0}>
+        { y = Conv <pads=[1,1,1,1], strides=[2,2]> (x, w, b) }"#;
+    const GROUPED: &str = r#"g (float[n,4,8,8] x) => (y) <float[6,2,3,3] w = ["location": "random:1"]>
+        { y = Conv <group=2> (x, w) }"#;
+    const DEPTHWISE: &str = r#"g (float[n,4,8,8] x) => (y) <float[4,1,3,3] w = ["location": "random:1"]>
+        { y = Conv <group=4, auto_pad="SAME_UPPER", strides=[2,2]> (x, w) }"#;
+
+    #[test]
+    fn r1_r2_r3_r6_one_group_contracts_inputs_and_freezes_windows() {
+        check_relation(
+            PLAIN,
+            "R2 y:1 = w:0
+             R2 y:1 = b:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze x:3: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze w:3: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             freeze y:3: a window mixes neighbouring slots
+             R1 x:1 * w:1",
+        );
+    }
+
+    #[test]
+    fn r4_grouped_channels_are_group_times_channel() {
+        let found = "R2 y:1 = w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze x:3: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze w:3: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             freeze y:3: a window mixes neighbouring slots
+             R4 x:1 = $0(2) x $1(2)
+             R4 y:1 = $0(2) x $2(3)
+             R4 $1(2) * w:1";
+        check_relation(GROUPED, found);
+    }
+
+    #[test]
+    fn r4_depthwise_inputs_and_outputs_are_the_group() {
+        check_relation(
+            DEPTHWISE,
+            "R2 y:1 = w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze x:3: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze w:3: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             freeze y:3: a window mixes neighbouring slots
+             R4 x:1 = $0(4)
+             R4 y:1 = $0(4)",
+        );
+    }
+
+    #[test]
+    fn r5_group_follows_whole_groups_and_not_channels_within() {
+        check_resize(DEPTHWISE, &[("x", 1, &[0, 3]), ("w", 0, &[0, 3]), ("y", 1, &[0, 3])], "group=Int(2)");
+        check_resize(GROUPED, &[("x", 1, &[0, 2]), ("w", 1, &[0])], "");
+        check_resize(GROUPED, &[("x", 1, &[2, 3]), ("w", 0, &[3, 4, 5])], "group=Int(1)");
+        check_resize(PLAIN, &[("x", 1, &[0, 2]), ("w", 1, &[0, 2])], "");
+    }
+
+    #[test]
+    fn shapes_round_down_and_stay_symbolic_where_they_can() {
+        check_shape(PLAIN, "float[n,4,4,4]");
+        check_shape(DEPTHWISE, "float[n,4,4,4]");
+        let wide = |attrs: &str| {
+            format!(r#"g (float[1,1,w] x) => (y) <float[1,1,3] k = {{1,1,1}}> {{ y = Conv <{attrs}> (x, k) }}"#)
+        };
+        check_shape(&wide("pads=[1,1]"), "float[1,1,w]");
+        check_shape(&wide("dilations=[2]"), "float[1,1,w-4]");
+        check_shape(&wide("strides=[2]"), "float[1,1,?y.2]");
+        let stacked =
+            r#"g (float[1,1,"4*w"] x) => (y) <float[1,1,3] k = {1,1,1}> { y = Conv <strides=[2], pads=[1,1]> (x, k) }"#;
+        check_shape(stacked, "float[1,1,2*w]");
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let narrow = "g (float[1,2,8] x, float[4,3,3] w) => (y) { y = Conv (x, w) }";
+        check_shape(narrow, "error: channels of x against those of w times `group`: 2 against 3");
+        let short = "g (float[1,3,2] x, float[4,3,3] w) => (y) { y = Conv (x, w) }";
+        check_shape(short, "error: a window spans more than its padded axis: 3 against 2");
+        let zero = "g (float[1,3,9] x, float[4,3,3] w) => (y) { y = Conv <strides=[0]> (x, w) }";
+        check_shape(zero, "error: attribute `strides` is not positive whole numbers");
+        let absurd = "g (float[1,3,9] x, float[4,3,3] w) => (y) { y = Conv <pads=[9223372036854775807,9223372036854775807]> (x, w) }";
+        check_shape(absurd, "error: sizes overflow");
+    }
+
+    #[test]
+    fn work_counts_multiply_accumulates_of_one_group() {
+        let kernel = Kernel::Conv { cin: 4, cout: 6, groups: 2, taps: 9, positions: 2 * 36, transposed: false };
+        check_work(GROUPED, &[("n", 2)], kernel, 2 * 36 * 6 * 2 * 9);
+    }
+
+    #[test]
+    fn linear_gives_the_window_in_numbers() {
+        let c = linear(DEPTHWISE).unwrap().unwrap();
+        assert_eq!((c.groups, c.w_in, c.w_out, c.bias, c.transposed), (4, 1, 0, Some(2), false));
+        let w = c.window.unwrap();
+        // ⌈8/2⌉ positions span (4 − 1)·2 + 3 = 9 slots, one more than there are.
+        assert_eq!((w.pads_begin, w.pads_end), (vec![0, 0], vec![1, 1]));
+        let computed = "g (float[1,3,8] x, float[4,3,3] w) => (y) { y = Conv (x, w) }";
+        assert_eq!(linear(computed), Ok(None));
+    }
+}

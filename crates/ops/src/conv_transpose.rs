@@ -10,7 +10,9 @@
 //!      automatic padding, or what `output_shape` says.
 
 use crate::conv::{Groups, follow_group, group_of, quotient};
-use crate::form::{at_least, contract, differ, dims, freeze, mismatch, plus, product, result_sizes, sizes, tie};
+use crate::form::{
+    at_least, contract, differ, dims, freeze, mismatch, plus, product, result_sizes, sizes, tie, unnamed,
+};
 use crate::window::{Pads, Sliding, kernel_of};
 use sparsec_ir::{
     Affine, Contraction, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,
@@ -80,8 +82,8 @@ impl<'g> Transposed<'g> {
         plus(&starts, i64::try_from(tail).map_err(|_| OpError::Overflow)?)
     }
 
-    /// R7
-    fn size(&self, axis: usize) -> Result<Dim, OpError> {
+    /// R7; `None` where runtimes disagree: automatic padding of a kernel shorter than its stride would be negative.
+    fn size(&self, axis: usize) -> Result<Option<Dim>, OpError> {
         let signed = |n: u64| i64::try_from(n).map_err(|_| OpError::Overflow);
         let size = match (&self.output_shape, &self.sliding.pads) {
             (Some(stated), _) => Dim::from(signed(stated[axis])?),
@@ -90,13 +92,18 @@ impl<'g> Transposed<'g> {
                 plus(&self.full(axis)?, -signed(begin.checked_add(end).ok_or(OpError::Overflow)?)?)?
             }
             (None, Pads::SameUpper | Pads::SameLower) => {
+                let tail =
+                    self.sliding.spread(axis)?.checked_add(self.output_padding[axis]).ok_or(OpError::Overflow)?;
+                if tail < self.sliding.strides[axis] {
+                    return Ok(None);
+                }
                 let stride = Dim::from(signed(self.sliding.strides[axis])?);
                 self.x_dims[axis + 2].mul(&stride).ok_or(OpError::Overflow)?
             }
         };
         match size.as_const() {
             Some(n) if n < 0 => Err(mismatch("padding takes away more than there is", self.full(axis)?, size)),
-            _ => Ok(size),
+            _ => Ok(Some(size)),
         }
     }
 
@@ -107,7 +114,8 @@ impl<'g> Transposed<'g> {
             pads.push(match (&self.output_shape, &self.sliding.pads) {
                 (None, Pads::Given(given)) => given[axis],
                 _ => {
-                    let total = self.full(axis)?.sub(&self.size(axis)?).ok_or(OpError::Overflow)?;
+                    let Some(size) = self.size(axis)? else { return Ok(None) };
+                    let total = self.full(axis)?.sub(&size).ok_or(OpError::Overflow)?;
                     let Some(total) = total.as_size() else { return Ok(None) };
                     let half = total / 2;
                     let odd_after = self.sliding.pads == Pads::SameUpper;
@@ -129,7 +137,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let channels = c.w_dims[1].mul(&Dim::from(group)).ok_or(OpError::Overflow)?;
     let mut out = vec![c.x_dims[0].clone(), channels];
     for axis in 0..c.sliding.kernel.len() {
-        out.push(c.size(axis)?);
+        out.push(c.size(axis)?.unwrap_or_else(|| unnamed(node, 0, axis + 2)));
     }
     Ok(vec![Fact { elem: c.x.fact.elem.or(c.w.fact.elem), shape: Some(out), content: None }])
 }
@@ -199,4 +207,76 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         window: Some(window),
         transposed: true,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_resize, check_shape, check_work, linear};
+
+    fn text(w: &str, attrs: &str) -> String {
+        format!(
+            r#"g (float[n,4,5] x) => (y) <float[{w}] w = ["location": "random:1"]> {{ y = ConvTranspose <{attrs}> (x, w) }}"#
+        )
+    }
+
+    #[test]
+    fn r1_r2_r3_one_group() {
+        check_relation(
+            &text("4,6,2", "strides=[2]"),
+            "R1 x:1 * w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             R2 y:1 = w:1",
+        );
+    }
+
+    #[test]
+    fn r4_r5_groups_leave_whole_and_group_follows() {
+        let grouped = text("4,3,2", "group=2");
+        check_relation(
+            &grouped,
+            "R1 x:1 * w:0
+             freeze x:2: a window mixes neighbouring slots
+             freeze w:2: a window mixes neighbouring slots
+             freeze y:2: a window mixes neighbouring slots
+             R4 x:1 = $0(2) x $1(2)
+             R4 y:1 = $0(2) x $2(3)
+             R4 $2(3) = w:1",
+        );
+        check_resize(&grouped, &[("x", 1, &[0, 1]), ("w", 0, &[0, 1]), ("y", 1, &[0, 1, 2])], "group=Int(1)");
+        check_resize(&grouped, &[("y", 1, &[0, 3]), ("w", 1, &[0])], "");
+    }
+
+    #[test]
+    fn r7_sizes() {
+        check_shape(&text("4,6,2", "strides=[2]"), "float[n,6,10]");
+        check_shape(&text("4,6,3", "strides=[2], pads=[1,1], output_padding=[1]"), "float[n,6,10]");
+        check_shape(&text("4,6,3", "strides=[2], dilations=[2]"), "float[n,6,13]");
+        check_shape(&text("4,6,3", r#"strides=[2], auto_pad="SAME_LOWER""#), "float[n,6,10]");
+        check_shape(&text("4,6,2", r#"strides=[3], auto_pad="SAME_LOWER""#), "float[n,6,?y.2]");
+        check_shape(&text("4,6,3", "strides=[2], output_shape=[9]"), "float[n,6,9]");
+        check_shape(&text("4,3,2", "group=2"), "float[n,6,6]");
+        let error = "error: padding takes away more than there is: 6 against -4";
+        check_shape(&text("4,3,2", "pads=[5,5]"), error);
+    }
+
+    #[test]
+    fn work_counts_every_tap_of_every_input() {
+        let kernel = Kernel::Conv { cin: 4, cout: 6, groups: 2, taps: 2, positions: 3 * 6, transposed: true };
+        check_work(&text("4,3,2", "group=2"), &[("n", 3)], kernel, 3 * 5 * 4 * 3 * 2);
+    }
+
+    #[test]
+    fn linear_derives_padding_from_the_stated_shape() {
+        let padding = |attrs: &str| {
+            let w = linear(&text("4,6,3", attrs)).unwrap().unwrap().window.unwrap();
+            (w.pads_begin[0], w.pads_end[0])
+        };
+        // 2·4 + 3 = 11 slots, of which 10 stay.
+        assert_eq!(padding("strides=[2], output_shape=[10]"), (1, 0));
+        assert_eq!(padding(r#"strides=[2], output_shape=[10], auto_pad="SAME_UPPER""#), (0, 1));
+        assert_eq!(padding("strides=[2], pads=[1,0]"), (1, 0));
+    }
 }

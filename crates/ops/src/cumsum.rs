@@ -46,3 +46,27 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    #[test]
+    fn r1_r2_the_axis_of_the_sum_is_frozen() {
+        let text = "g (float[2,3] x) => (y) <int64 axis = {-1}> { y = CumSum (x, axis) }";
+        check_shape(text, "float[2,3]");
+        check_relation(
+            text,
+            "freeze x:1: CumSum works over the whole axis
+             freeze y:1: CumSum works over the whole axis
+             R2 x:0 = y:0",
+        );
+    }
+
+    #[test]
+    fn r2_an_axis_computed_at_run_time_freezes_all() {
+        let frozen = |v: &str| [0, 1].map(|a| format!("freeze {v}:{a}: CumSum works over the whole axis")).join("\n");
+        let text = "g (float[2,3] x, int64 axis) => (y) { y = CumSum (x, axis) }";
+        check_relation(text, &format!("{}\n{}", frozen("x"), frozen("y")));
+    }
+}

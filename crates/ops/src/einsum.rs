@@ -199,3 +199,73 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
     let k = all(&|l| !kept(l))?;
     Ok(Work { kernel: Kernel::BatchedMatMul { batch, m, n, k }, macs })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_shape, check_work};
+
+    fn text(equation: &str, a: &str, b: &str) -> String {
+        format!(r#"g (float[{a}] a, float[{b}] b) => (y) {{ y = Einsum <equation="{equation}"> (a, b) }}"#)
+    }
+    fn one(equation: &str, x: &str) -> String {
+        format!(r#"g (float[{x}] x) => (y) {{ y = Einsum <equation="{equation}"> (x) }}"#)
+    }
+
+    #[test]
+    fn r1_r2_letters_tie_and_summed_ones_contract() {
+        let scores = text("bhqd,bhkd->bhqk", "2,4,7,8", "2,4,5,8");
+        check_relation(
+            &scores,
+            "R1 a:0 = y:0
+             R1 b:0 = y:0
+             R2 a:3 * b:3
+             R1 a:1 = y:1
+             R1 b:1 = y:1
+             R1 b:2 = y:3
+             R1 a:2 = y:2",
+        );
+        check_shape(&scores, "float[2,4,7,5]");
+        let kernel = Kernel::BatchedMatMul { batch: 8, m: 7, n: 5, k: 8 };
+        check_work(&scores, &[], kernel, 8 * 7 * 5 * 8);
+    }
+
+    #[test]
+    fn r2_r4_a_sum_over_one_operand_is_frozen() {
+        check_relation(&one("ij->i", "3,4"), "R1 x:0 = y:0\nfreeze x:1: Einsum works over the whole axis");
+        let trace = "freeze x:0: Einsum works over the whole axis\nfreeze x:1: Einsum works over the whole axis";
+        check_relation(&one("ii->", "3,3"), trace);
+        check_relation(&one("ii->i", "3,3"), "R1 x:0 = y:0\nR1 x:1 = y:0");
+    }
+
+    #[test]
+    fn r3_ellipses_align_from_the_right() {
+        let product = text("...ij,...jk->...ik", "n,4,2,3", "4,3,5");
+        check_shape(&product, "float[n,4,2,5]");
+        check_relation(
+            &product,
+            "R1 a:1 = y:1
+             R1 b:0 = y:1
+             R1 a:2 = y:2
+             R2 a:3 * b:1
+             R1 b:2 = y:3",
+        );
+    }
+
+    #[test]
+    fn r5_the_implicit_result_is_alphabetical() {
+        check_shape(&one("ba", "2,3"), "float[3,2]");
+        check_shape(&text("ij, jk", "2,3", "3,4"), "float[2,4]");
+    }
+
+    #[test]
+    fn malformed_equations_are_errors() {
+        let bad = "error: attribute `equation` is not terms of letters with at most one `...` each";
+        check_shape(&one("i.->i", "2"), bad);
+        check_shape(&one("i->ii", "2"), bad);
+        check_shape(&one("i->j", "2"), bad);
+        check_shape(&one("i,j->ij", "2"), "error: terms of the equation against operands: 2 against 1");
+        check_shape(&one("ij->ij", "2"), "error: term of the equation against a rank: ij against 1");
+        check_shape(&text("i,i->i", "2", "3"), "error: sizes of one letter: 2 against 3");
+    }
+}

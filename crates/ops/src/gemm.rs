@@ -110,3 +110,42 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         transposed: false,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_shape, check_work, linear};
+
+    fn text(a: &str, b: &str, c: &str, attrs: &str) -> String {
+        let row = r#"= ["location": "random:1"]"#;
+        format!("g (float[{a}] a) => (y) <float[{b}] b {row}, float[{c}] c {row}> {{ y = Gemm <{attrs}> (a, b, c) }}")
+    }
+
+    #[test]
+    fn r1_r2_r3_transposes_pick_the_axes() {
+        check_relation(&text("n,3", "5,3", "5", "transB=1"), "R1 a:1 * b:1\nR2 y:1 = b:0\nR3 y:1 = c:0");
+        let both = "R1 a:0 * b:0\nR2 y:0 = a:1\nR2 y:1 = b:1\nR3 y:1 = c:1";
+        check_relation(&text("3,2", "3,5", "1,5", "transA=1"), both);
+    }
+
+    #[test]
+    fn contracted_sizes_must_agree() {
+        check_shape(&text("n,3", "5,3", "5", "transB=1"), "float[n,5]");
+        check_shape(&text("n,3", "5,3", "5", ""), "error: contracted sizes: 3 against 5");
+    }
+
+    #[test]
+    fn work_of_a_constant_matrix() {
+        check_work(&text("n,3", "5,3", "5", "transB=1"), &[("n", 7)], Kernel::Gemm { m: 7, n: 5, k: 3 }, 105);
+    }
+
+    #[test]
+    fn r4_linear_only_as_a_plain_product_with_a_row() {
+        let axes = |t: &str| linear(t).unwrap().map(|c| (c.w_in, c.w_out, c.bias));
+        assert_eq!(axes(&text("n,3", "5,3", "5", "transB=1")), Some((1, 0, Some(2))));
+        assert_eq!(axes(&text("n,3", "3,5", "1,5", "")), Some((0, 1, Some(2))));
+        assert_eq!(axes(&text("n,3", "3,5", "1", "")), None);
+        assert_eq!(axes(&text("n,3", "3,5", "5", "alpha=0.5")), None);
+        assert_eq!(axes(&text("3,2", "3,5", "5", "transA=1")), None);
+    }
+}

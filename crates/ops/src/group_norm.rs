@@ -107,3 +107,49 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let number = i64::try_from(kept.len() as u64 / within).map_err(|_| OpError::Overflow)?;
     Ok(vec![Edit::Attr("num_groups", Attr::Int(number))]) // R5
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_resize, check_shape};
+
+    fn text(opset: i64, parameters: u64) -> String {
+        format!(
+            r#"<ir_version: 8, opset_import: ["" : {opset}]>
+            g (float[2,6,8] x, float[{parameters}] s, float[{parameters}] b) => (y)
+            {{ y = GroupNormalization <num_groups=3> (x, s, b) }}"#
+        )
+    }
+
+    #[test]
+    fn r1_r2_instances_normalise_each_channel() {
+        let text = "g (float[2,6,8] x, float[6] s, float[6] b) => (y) { y = InstanceNormalization (x, s, b) }";
+        check_relation(
+            text,
+            "R1 x:0 = y:0
+             R1 x:1 = y:1
+             freeze x:2: InstanceNormalization works over the whole axis
+             freeze y:2: InstanceNormalization works over the whole axis
+             R2 x:1 = s:0
+             R2 x:1 = b:0",
+        );
+        check_shape(text, "float[2,6,8]");
+    }
+
+    #[test]
+    fn r3_r4_groups_leave_whole() {
+        let outer = "R1 x:0 = y:0
+             R1 x:1 = y:1
+             freeze x:2: GroupNormalization works over the whole axis
+             freeze y:2: GroupNormalization works over the whole axis
+             freeze $1(2): GroupNormalization works over the whole axis
+             R3 x:1 = $0(3) x $1(2)";
+        check_relation(&text(21, 6), &format!("{outer}\nR4 x:1 = s:0\nR4 x:1 = b:0"));
+        check_relation(&text(18, 3), &format!("{outer}\nR4 $0(3) = s:0\nR4 $0(3) = b:0"));
+    }
+
+    #[test]
+    fn r5_the_number_of_groups_follows() {
+        check_resize(&text(21, 6), &[("x", 1, &[0, 1, 4, 5])], "num_groups=Int(2)");
+        check_resize(&text(21, 6), &[], "");
+    }
+}

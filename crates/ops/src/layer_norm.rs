@@ -65,3 +65,37 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    #[test]
+    fn r1_r2_r3_axes_from_axis_on_are_frozen() {
+        let text = "g (float[2,5,8] x, float[8] s, float[8] b) => (y) { y, mean = LayerNormalization (x, s, b) }";
+        let frozen = "LayerNormalization works over the whole axis";
+        check_relation(
+            text,
+            &format!(
+                "freeze x:2: {frozen}
+                 R1 x:0 = y:0
+                 R1 x:1 = y:1
+                 freeze y:2: {frozen}
+                 R1 x:0 = mean:0
+                 R1 x:1 = mean:1
+                 freeze mean:2: {frozen}
+                 freeze s:0: {frozen}
+                 freeze b:0: {frozen}"
+            ),
+        );
+        check_shape(text, "float[2,5,8]; float[2,5,1]");
+    }
+
+    #[test]
+    fn r1_statistics_are_of_the_stash_type() {
+        let text = "g (float16[n,5,8] x, float16[5,8] s) => (y) { y, m, i = LayerNormalization <axis=-2> (x, s) }";
+        check_shape(text, "float16[n,5,8]; float[n,1,1]; float[n,1,1]");
+        let rms = r#"<ir_version: 8, opset_import: ["" : 23]> g (float[n,8] x, float[8] s) => (y) { y = RMSNormalization (x, s) }"#;
+        check_shape(rms, "float[n,8]");
+    }
+}

@@ -42,6 +42,8 @@ mod split;
 mod squeeze;
 mod table;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod testing_data;
 mod topk;
 mod transpose;

@@ -38,3 +38,21 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    #[test]
+    fn r1_r2_only_channels_are_frozen() {
+        let text = "g (float[2,6,8] x) => (y) { y = LRN <size=3> (x) }";
+        check_relation(
+            text,
+            "freeze x:1: a window mixes neighbouring slots
+             freeze y:1: a window mixes neighbouring slots
+             R2 x:0 = y:0
+             R2 x:2 = y:2",
+        );
+        check_shape(text, "float[2,6,8]");
+    }
+}

@@ -142,3 +142,70 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         transposed: false,
     })) // R4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_shape, check_work, linear};
+
+    fn text(a: &str, b: &str) -> String {
+        format!("g (float[{a}] a, float[{b}] b) => (y) {{ y = MatMul (a, b) }}")
+    }
+    const WEIGHT: &str = r#"g (float[n,7,3] a) => (y) <float[3,5] b = ["location": "random:1"]> { y = MatMul (a, b) }"#;
+
+    #[test]
+    fn r1_r2_r3_batches_align_from_the_right() {
+        check_relation(
+            &text("2,4,7,3", "4,3,5"),
+            "R1 a:3 * b:1
+             R2 y:2 = a:2
+             R2 y:3 = b:2
+             R3 y:0 = a:0
+             R3 y:1 = a:1
+             R3 y:1 = b:0",
+        );
+        check_relation(
+            &text("4,7,3", "1,3,5"),
+            "R1 a:2 * b:1
+             R2 y:1 = a:1
+             R2 y:2 = b:2
+             R3 y:0 = a:0",
+        );
+    }
+
+    #[test]
+    fn r1_operands_of_rank_1_have_only_the_contracted_axis() {
+        check_relation(&text("3", "2,3,5"), "R1 a:0 * b:1\nR2 y:1 = b:2\nR3 y:0 = b:0");
+        check_relation(&text("2,7,3", "3"), "R1 a:2 * b:0\nR2 y:1 = a:1\nR3 y:0 = a:0");
+        check_shape(&text("3", "2,3,5"), "float[2,5]");
+        check_shape(&text("2,7,3", "3"), "float[2,7]");
+        check_shape(&text("3", "3"), "float[]");
+    }
+
+    #[test]
+    fn r1_a_constant_left_side_is_the_weight() {
+        let left = r#"g (float[3,5] b) => (y) <float[7,3] a = ["location": "random:1"]> { y = MatMul (a, b) }"#;
+        check_relation(left, "R1 b:0 * a:1\nR2 y:0 = a:0\nR2 y:1 = b:1");
+        assert_eq!(linear(left), Ok(None));
+    }
+
+    #[test]
+    fn batch_sizes_broadcast_or_clash() {
+        check_shape(&text("n,1,7,3", "4,3,5"), "float[n,4,7,5]");
+        check_shape(&text("n,7,3", "n,3,5"), "float[n,7,5]");
+        check_shape(&text("2,7,3", "4,3,5"), "error: batch sizes: 2 against 4");
+    }
+
+    #[test]
+    fn work_tells_weights_from_activations() {
+        check_work(WEIGHT, &[("n", 2)], Kernel::Gemm { m: 14, n: 5, k: 3 }, 210);
+        check_work(&text("2,7,3", "2,3,5"), &[], Kernel::BatchedMatMul { batch: 2, m: 7, n: 5, k: 3 }, 210);
+    }
+
+    #[test]
+    fn r4_linear_over_the_last_axis() {
+        let c = linear(WEIGHT).unwrap().unwrap();
+        assert_eq!((c.x_axis, c.y_axis, c.w_in, c.w_out, c.bias), (2, 2, 0, 1, None));
+        assert_eq!(linear(&text("7,3", "3,5")), Ok(None));
+    }
+}

@@ -87,3 +87,50 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_shape, check_work};
+
+    fn text(x: &str, results: &str, op: &str) -> String {
+        format!("g (float[{x}] x) => (y) {{ {results} = {op} (x) }}")
+    }
+
+    #[test]
+    fn r1_r2_channels_pass_and_windows_freeze() {
+        let expect = "R1 x:0 = y:0
+            R1 x:1 = y:1
+            freeze x:2: a window mixes neighbouring slots
+            freeze y:2: a window mixes neighbouring slots";
+        check_relation(&text("2,4,8", "y", "MaxPool <kernel_shape=[2]>"), expect);
+        check_relation(&text("2,4,8", "y", "GlobalAveragePool"), expect);
+    }
+
+    #[test]
+    fn r3_indices_freeze_everything() {
+        let text = text("2,4,8", "y, i", "MaxPool <kernel_shape=[2]>");
+        let all = ["x", "y", "i"].map(|v| {
+            [0, 1, 2].map(|a| format!("freeze {v}:{a}: indices of a pool count over the whole tensor")).join("\n")
+        });
+        check_relation(&text, &all.join("\n"));
+        check_shape(&text, "float[2,4,7]; int64[2,4,7]");
+    }
+
+    #[test]
+    fn r4_global_pools_leave_length_1() {
+        check_shape(&text("n,4,h,w", "y", "GlobalMaxPool"), "float[n,4,1,1]");
+        check_work(&text("n,4,8,8", "y", "GlobalMaxPool"), &[("n", 1)], Kernel::Reduce, 0);
+    }
+
+    #[test]
+    fn r5_rounding_up_ignores_windows_that_begin_outside() {
+        let pool = |attrs: &str| text("1,1,5", "y", &format!("MaxPool <kernel_shape=[2], strides=[2]{attrs}>"));
+        check_shape(&pool(""), "float[1,1,2]");
+        check_shape(&pool(", ceil_mode=1"), "float[1,1,3]");
+        check_shape(&pool(", ceil_mode=1, pads=[1,0]"), "float[1,1,3]");
+        // Windows begin at -1, 1, 3 and 5: the last one sees padding only.
+        check_shape(&pool(", ceil_mode=1, pads=[1,1]"), "float[1,1,3]");
+        check_shape(&pool(r#", auto_pad="SAME_UPPER""#), "float[1,1,3]");
+    }
+}

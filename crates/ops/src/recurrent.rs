@@ -219,3 +219,121 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let units = i64::try_from(kept.len()).map_err(|_| OpError::Overflow)?;
     Ok(vec![Edit::Attr("hidden_size", Attr::Int(units))]) // R7
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_relation, check_resize, check_shape, check_work};
+
+    fn gru(attrs: &str, x: &str, results: &str) -> String {
+        format!(
+            r#"g (float[{x}] x) => ()
+            <float[2,12,3] w = ["location": "random:1"], float[2,12,4] r = ["location": "random:2"],
+             float[2,24] b = ["location": "random:3"]>
+            {{ {results} = GRU <hidden_size=4, direction="bidirectional"{attrs}> (x, w, r, b) }}"#
+        )
+    }
+    const LSTM: &str = r#"g (float[7,2,3] x, int32[2] lens, float[1,2,4] h0, float[1,2,4] c0) => ()
+        <float[1,16,3] w = ["location": "random:1"], float[1,16,4] r = ["location": "random:2"],
+         float[1,12] p = ["location": "random:3"]>
+        { y, h, c = LSTM <hidden_size=4> (x, w, r, , lens, h0, c0, p) }"#;
+
+    #[test]
+    fn r1_to_r6_gru_hidden_units_are_one_axis() {
+        check_relation(
+            &gru("", "7,n,3", "y, h"),
+            "R1 x:2 * w:2
+             R2 $0(4) * r:2
+             R2 $0(4) = y:3
+             R2 $0(4) = h:2
+             freeze $1(3): gates of a recurrence
+             R3 w:1 = $1(3) x $0(4)
+             freeze $2(3): gates of a recurrence
+             R3 r:1 = $2(3) x $0(4)
+             freeze $3(6): gates of a recurrence
+             R3 b:1 = $3(6) x $0(4)
+             freeze w:0: directions of a recurrence
+             freeze r:0: directions of a recurrence
+             freeze b:0: directions of a recurrence
+             freeze x:0: steps of a recurrence
+             freeze y:1: directions of a recurrence
+             freeze y:0: steps of a recurrence
+             freeze h:0: directions of a recurrence",
+        );
+    }
+
+    #[test]
+    fn r2_r3_r4_lstm_has_states_lengths_and_peepholes() {
+        check_relation(
+            LSTM,
+            "R1 x:2 * w:2
+             R2 $0(4) * r:2
+             R2 $0(4) = y:3
+             R2 $0(4) = h0:2
+             R2 $0(4) = c0:2
+             R2 $0(4) = h:2
+             R2 $0(4) = c:2
+             freeze $1(4): gates of a recurrence
+             R3 w:1 = $1(4) x $0(4)
+             freeze $2(4): gates of a recurrence
+             R3 r:1 = $2(4) x $0(4)
+             freeze $3(3): gates of a recurrence
+             R3 p:1 = $3(3) x $0(4)
+             freeze w:0: directions of a recurrence
+             freeze r:0: directions of a recurrence
+             freeze p:0: directions of a recurrence
+             freeze x:0: steps of a recurrence
+             R4 x:1 = lens:0
+             R4 x:1 = y:2
+             freeze y:1: directions of a recurrence
+             freeze y:0: steps of a recurrence
+             R4 x:1 = h0:1
+             freeze h0:0: directions of a recurrence
+             R4 x:1 = c0:1
+             freeze c0:0: directions of a recurrence
+             R4 x:1 = h:1
+             freeze h:0: directions of a recurrence
+             R4 x:1 = c:1
+             freeze c:0: directions of a recurrence",
+        );
+    }
+
+    #[test]
+    fn r3_one_gate_is_no_product() {
+        let rnn = r#"g (float[7,2,3] x) => () <float[1,4,3] w = ["location": "random:1"],
+            float[1,4,4] r = ["location": "random:2"]> { , h = RNN <hidden_size=4> (x, w, r) }"#;
+        check_relation(
+            rnn,
+            "R1 x:2 * w:2
+             R2 $0(4) * r:2
+             R2 $0(4) = h:2
+             R3 w:1 = $0(4)
+             R3 r:1 = $0(4)
+             freeze w:0: directions of a recurrence
+             freeze r:0: directions of a recurrence
+             freeze x:0: steps of a recurrence
+             R4 x:1 = h:1
+             freeze h:0: directions of a recurrence",
+        );
+    }
+
+    #[test]
+    fn shapes_follow_layout_and_directions() {
+        check_shape(&gru("", "7,n,3", "y, h"), "float[7,2,n,4]; float[2,n,4]");
+        check_shape(&gru(", layout=1", "n,7,3", "y, h"), "float[n,7,2,4]; float[n,2,4]");
+        check_shape(LSTM, "float[7,1,2,4]; float[1,2,4]; float[1,2,4]");
+        check_shape(&gru("", "7,n,5", "y"), "error: inputs of x and W: 5 against 3");
+    }
+
+    #[test]
+    fn work_counts_both_directions() {
+        let kernel = Kernel::Recurrent { steps: 7 * 5 * 2, input: 3, hidden: 4, gates: 3 };
+        check_work(&gru("", "7,n,3", "y"), &[("n", 5)], kernel, 7 * 5 * 2 * 3 * 4 * (3 + 4));
+    }
+
+    #[test]
+    fn r7_hidden_size_follows() {
+        check_resize(&gru("", "7,n,3", "y"), &[("r", 2, &[0, 3])], "hidden_size=Int(2)");
+        check_resize(&gru("", "7,n,3", "y"), &[("w", 2, &[0])], "");
+    }
+}

@@ -183,3 +183,90 @@ fn mvn_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    fn attr(op: &str) -> String {
+        format!(r#"<ir_version: 8, opset_import: ["" : 11]> g (float[2,n,4] x) => (y) {{ y = {op} (x) }}"#)
+    }
+    fn operand(op: &str) -> String {
+        format!("g (float[2,3,4] x) => (y) <int64[1] axes = {{-1}}> {{ y = {op} (x, axes) }}")
+    }
+
+    #[test]
+    fn r1_r2_reduced_axes_freeze_and_the_others_pass() {
+        let text = operand("ReduceMean <keepdims=0>");
+        check_relation(
+            &text,
+            "freeze axes:0: numbers of axes
+             freeze x:2: ReduceMean works over the whole axis
+             R2 x:0 = y:0
+             R2 x:1 = y:1",
+        );
+        check_shape(&text, "float[2,3]");
+        check_shape(&operand("ReduceMean"), "float[2,3,1]");
+    }
+
+    #[test]
+    fn r2_axes_behind_a_dropped_one_move_up() {
+        let text = "g (float[2,3,4] x) => (y) <int64[1] axes = {1}> { y = ReduceMax <keepdims=0> (x, axes) }";
+        check_relation(
+            text,
+            "freeze axes:0: numbers of axes
+             freeze x:1: ReduceMax works over the whole axis
+             R2 x:0 = y:0
+             R2 x:2 = y:1",
+        );
+    }
+
+    #[test]
+    fn r3_axes_are_an_attribute_in_early_versions() {
+        check_shape(&attr("ReduceSum <axes=[1], keepdims=0>"), "float[2,4]");
+        check_shape(&attr("ReduceSum <axes=[3]>"), "error: axis 3 is out of range for rank 3");
+    }
+
+    #[test]
+    fn r3_axes_computed_at_run_time_leave_the_rank_at_most() {
+        let text =
+            |keep: i64| format!("g (float[2,3] x, int64[1] a) => (y) {{ y = ReduceSum <keepdims={keep}> (x, a) }}");
+        check_shape(&text(1), "float[?y.0,?y.1]");
+        check_shape(&text(0), "float[?]");
+        check_relation(&text(1), "error: operand 1 is computed at run time");
+    }
+
+    #[test]
+    fn r4_no_axes_means_all_or_none() {
+        check_shape(&attr("ReduceL2"), "float[1,1,1]");
+        check_shape("g (float[2,n] x) => (y) { y = ReduceSum <noop_with_empty_axes=1> (x) }", "float[2,n]");
+        check_shape("g (float[2,n] x) => (y) { y = ReduceSum <keepdims=0> (x) }", "float[]");
+    }
+
+    #[test]
+    fn r5_arithmetic_over_sizes_is_tracked() {
+        let text = |op: &str| format!("g () => (y) <int64[3] x = {{2, 3, 4}}> {{ y = {op} (x) }}");
+        check_shape(&text("ReduceProd"), "int64[1]{24}");
+        check_shape(&text("ReduceSum <keepdims=0>"), "int64[]{9}");
+        check_shape(&text("ReduceMax <keepdims=0>"), "int64[]{4}");
+        check_shape(&text("ReduceMin <keepdims=0>"), "int64[]{2}");
+        check_shape(&text("ReduceMean <keepdims=0>"), "int64[]");
+    }
+
+    #[test]
+    fn r6_arg_max_gives_indices_along_one_axis() {
+        let text = "g (float[2,3] x) => (y) { y = ArgMax <keepdims=0, axis=-1> (x) }";
+        check_shape(text, "int64[2]");
+        check_relation(text, "freeze x:1: ArgMax works over the whole axis\nR2 x:0 = y:0");
+    }
+
+    #[test]
+    fn r7_mean_variance_keeps_the_shape() {
+        let text = "g (float[2,3,4,5] x) => (y) { y = MeanVarianceNormalization (x) }";
+        check_shape(text, "float[2,3,4,5]");
+        let frozen = ["x", "y"].map(|v| {
+            [0, 2, 3].map(|a| format!("freeze {v}:{a}: MeanVarianceNormalization works over the whole axis")).join("\n")
+        });
+        check_relation(text, &format!("{}\nR2 x:1 = y:1", frozen.join("\n")));
+    }
+}

@@ -232,3 +232,83 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     }
     Ok(if changed { vec![Edit::Content { operand: SIZES, dims: sizes }] } else { Vec::new() }) // R4
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_resize, check_shape};
+
+    fn scales(x: &str, scales: &str, attrs: &str) -> String {
+        format!(
+            "g (float[{x}] x) => (y) <float[3] s = {{{scales}}}> {{ y = Resize <mode=\"nearest\"{attrs}> (x, , s) }}"
+        )
+    }
+    fn sizes(x: &str, count: u64, sizes: &str, attrs: &str) -> String {
+        format!(
+            "g (float[{x}] x) => (y) <int64[{count}] s = {{{sizes}}}>
+             {{ y = Resize <mode=\"linear\"{attrs}> (x, , , s) }}"
+        )
+    }
+
+    #[test]
+    fn r1_scales_round_down_and_stay_symbolic_where_they_can() {
+        check_shape(&scales("n,4,5", "1, 1, 1.5", ""), "float[n,4,7]");
+        check_shape(&scales("n,4,w", "1, 1, 2", ""), "float[n,4,2*w]");
+        check_shape(&scales("n,4,\"4*w\"", "1, 1, 0.5", ""), "float[n,4,2*w]");
+        check_shape(&scales("n,4,w", "1, 1, 1.5", ""), "float[n,4,?y.2]");
+        check_shape(&sizes("n,4,5", 1, "9", ", axes=[2]"), "float[n,4,9]");
+        check_shape(&scales("n,4,w", "1, 1, -2", ""), "error: a scale must be a positive number: -2 against w");
+        check_shape(&sizes("n,4,5", 2, "4, 9", ""), "error: scales or sizes against axes: 2 against 3");
+    }
+
+    #[test]
+    fn r2_r3_axes_that_keep_their_size_pass() {
+        let expect = "R2 x:0 = y:0
+            R2 x:1 = y:1
+            freeze x:2: a window mixes neighbouring slots
+            freeze y:2: a window mixes neighbouring slots
+            freeze s:0: numbers for axes";
+        check_relation(&scales("2,4,5", "1, 1, 2", ""), expect);
+        check_relation(&sizes("2,4,5", 3, "2, 4, 9", ""), expect);
+        check_relation(&sizes("2,4,5", 1, "9", ", axes=[2]"), expect);
+    }
+
+    #[test]
+    fn r2_a_crop_freezes_everything() {
+        let text = scales("2,4,5", "1, 1, 2", ", coordinate_transformation_mode=\"tf_crop_and_resize\"");
+        check_shape(&text, "float[?y.0,?y.1,?y.2]");
+        let frozen = [0, 1, 2]
+            .map(|a| ["x", "y"].map(|v| format!("freeze {v}:{a}: a window mixes neighbouring slots")).join("\n"));
+        check_relation(&text, &format!("{}\nfreeze s:0: numbers for axes", frozen.join("\n")));
+    }
+
+    #[test]
+    fn r4_stated_sizes_follow_the_channels() {
+        check_resize(&sizes("2,4,5", 3, "2, 4, 9", ""), &[("y", 1, &[0, 3])], "#3=[2,2,9]");
+        check_resize(&sizes("2,4,5", 1, "9", ", axes=[2]"), &[("y", 1, &[0, 3])], "");
+        check_resize(&scales("2,4,5", "1, 1, 2", ""), &[("y", 1, &[0, 3])], "");
+    }
+
+    #[test]
+    fn r5_upsample_and_early_resize_have_scales_elsewhere() {
+        let text = |opset: i64, op: &str, operands: &str| {
+            format!(
+                r#"<ir_version: 8, opset_import: ["" : {opset}]> g (float[1,2,3,4] x) => (y)
+                <float[4] s = {{1, 1, 2, 2}}> {{ y = {op} ({operands}) }}"#
+            )
+        };
+        check_shape(&text(10, "Resize", "x, s"), "float[1,2,6,8]");
+        check_shape(&text(9, "Upsample", "x, s"), "float[1,2,6,8]");
+        check_shape(&text(7, "Upsample <scales=[1.0, 1.0, 3.0, 1.0]>", "x"), "float[1,2,9,4]");
+        check_shape(&text(1, "Upsample <height_scale=3.0, width_scale=2.0>", "x"), "float[1,2,9,8]");
+    }
+
+    #[test]
+    fn r6_one_scale_keeps_the_aspect_ratio() {
+        let text = |policy: &str| {
+            sizes("1,1,4,8", 2, "6, 8", &format!(", axes=[2, 3], keep_aspect_ratio_policy=\"{policy}\""))
+        };
+        check_shape(&text("not_larger"), "float[1,1,4,8]");
+        check_shape(&text("not_smaller"), "float[1,1,6,12]");
+        check_shape(&text("stretch"), "float[1,1,6,8]");
+    }
+}

@@ -78,3 +78,40 @@ fn relate(node: &NodeRef, axes: Range<usize>, r: &mut Relations) -> Result<(), O
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    fn text(opset: i64, op: &str) -> String {
+        format!(r#"<ir_version: 8, opset_import: ["" : {opset}]> g (float[2,3,4] x) => (y) {{ y = {op} (x) }}"#)
+    }
+
+    #[test]
+    fn r1_one_axis_from_version_13_on() {
+        let last = "freeze x:2: Softmax works over the whole axis
+            freeze y:2: Softmax works over the whole axis
+            R2 x:0 = y:0
+            R2 x:1 = y:1";
+        check_relation(&text(13, "Softmax"), last);
+        check_relation(&text(11, "LpNormalization"), &last.replace("Softmax", "LpNormalization"));
+    }
+
+    #[test]
+    fn r1_every_axis_from_axis_on_before_version_13() {
+        check_relation(
+            &text(11, "Softmax"),
+            "freeze x:1: Softmax works over the whole axis
+             freeze x:2: Softmax works over the whole axis
+             freeze y:1: Softmax works over the whole axis
+             freeze y:2: Softmax works over the whole axis
+             R2 x:0 = y:0",
+        );
+        check_relation(&text(11, "Softmax <axis=3>"), "R2 x:0 = y:0\nR2 x:1 = y:1\nR2 x:2 = y:2");
+    }
+
+    #[test]
+    fn the_shape_is_that_of_x() {
+        check_shape(&text(13, "Hardmax"), "float[2,3,4]");
+    }
+}

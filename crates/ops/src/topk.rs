@@ -67,3 +67,31 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    #[test]
+    fn r1_r2_the_axis_shrinks_to_k_and_freezes() {
+        let text = "g (float[2,9] x) => () <int64[1] k = {3}> { v, i = TopK (x, k) }";
+        check_shape(text, "float[2,3]; int64[2,3]");
+        check_relation(
+            text,
+            "freeze x:1: TopK works over the whole axis
+             freeze v:1: TopK works over the whole axis
+             R2 x:0 = v:0
+             freeze i:1: TopK works over the whole axis
+             R2 x:0 = i:0
+             freeze k:0: a number of elements",
+        );
+    }
+
+    #[test]
+    fn r3_k_may_be_an_attribute_or_unknown() {
+        let early =
+            r#"<ir_version: 8, opset_import: ["" : 1]> g (float[2,9] x) => () { v, i = TopK <k=3, axis=0> (x) }"#;
+        check_shape(early, "float[3,9]; int64[3,9]");
+        check_shape("g (float[2,9] x, int64[1] k) => () { v, i = TopK (x, k) }", "float[2,?v.1]; int64[2,?i.1]");
+    }
+}

@@ -25,7 +25,7 @@ pub fn run_batches(
 ) -> Result<Vec<Tensor>, RuntimeError> {
     let samples = samples(inputs)?;
     let fixed = fixed_batch(model)?;
-    let size = fixed.unwrap_or(batch.max(1) as u64).min(if fixed.is_some() { u64::MAX } else { samples });
+    let size = fixed.unwrap_or_else(|| samples.min(batch.max(1) as u64));
     let load = |size: u64| {
         let shape = |t: &Tensor| std::iter::once(size).chain(t.dims[1..].iter().copied()).collect();
         runtime.load(model, &inputs.iter().map(shape).collect::<Vec<Vec<u64>>>(), 1)

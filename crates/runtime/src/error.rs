@@ -34,12 +34,12 @@ pub enum RuntimeError {
         why: String,
     },
     /// The model cannot be written for the runtime.
-    #[error("the model cannot be encoded for {runtime}: {why}")]
+    #[error("the model cannot be written for {runtime}: {source}")]
     Encode {
         /// Runtime and version.
         runtime: String,
-        /// The encoder's words.
-        why: String,
+        /// Why.
+        source: sparsec_onnx::OnnxError,
     },
     /// A model-local function is called: runtimes here get plain graphs.
     #[error("node `{node}` calls the local function `{operator}`\nhelp: inline functions first (pass `canonicalise`)")]

@@ -63,7 +63,7 @@ impl Runtime for OnnxRuntime {
         let mut fixed = model.clone();
         fix_shapes(&mut fixed, &ports);
         let encoded = sparsec_onnx::encode(&fixed);
-        let model = encoded.map_err(|e| RuntimeError::Encode { runtime: self.name.clone(), why: e.to_string() })?;
+        let model = encoded.map_err(|source| RuntimeError::Encode { runtime: self.name.clone(), source })?;
         let outputs = fixed.graph.outputs().iter().map(|&v| fixed.graph.value(v).name.clone()).collect();
         let pool = Pool { environment: self.environment.clone(), model, threads, free: Mutex::new(Vec::new()) };
         let session = OrtSession { runtime: self.name.clone(), ports, outputs, pool };

@@ -1,1 +1,53 @@
-fn main() {}
+//! The command line of sparsec.
+
+mod cli;
+mod cmd;
+mod diagnostics;
+mod error;
+mod exit;
+mod infer;
+mod interrupt;
+#[cfg_attr(not(test), expect(dead_code, reason = "files are written by commands that are wired in with the driver"))]
+mod output;
+mod progress;
+mod render;
+mod table;
+mod talk;
+mod values;
+
+use clap::Parser;
+use exit::Exit;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(report_defect));
+    interrupt::install();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are errors to clap, too; they go to standard output.
+            let exit = if e.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = e.print();
+            return exit.into();
+        }
+    };
+    match std::panic::catch_unwind(|| cmd::run(cli)) {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(error)) => {
+            render::show(&error);
+            error.exit().into()
+        }
+        Err(_) => Exit::Internal.into(),
+    }
+}
+
+/// What a panic prints: a panic is always a defect of sparsec, whatever the input was.
+fn report_defect(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map_or_else(|| "an unknown place".to_string(), ToString::to_string);
+    let message = info.payload_as_str().unwrap_or("no message");
+    talk::complaint(&format!(
+        "error[S0001]: sparsec {} has a defect: {message}\n  at {place}\n\
+         help: please report it, with this text, the command line and, if you may share it, the model\n",
+        env!("CARGO_PKG_VERSION")
+    ));
+}

@@ -8,7 +8,6 @@ use thiserror::Error;
 
 /// Why samples cannot be used.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum DataError {
     /// The operating system refused.
     #[error("cannot read `{}`", path.display())]

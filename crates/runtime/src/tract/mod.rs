@@ -28,6 +28,7 @@ impl Runtime for Tract {
 
     fn load(&self, model: &Model, inputs: &[Vec<u64>], _threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
         let ports = ports(&model.graph, inputs)?;
+        let types = ports.iter().map(tensor::datum_type).collect::<Result<Vec<_>, _>>()?;
         let outputs = stated(&model.graph);
         let mut legal = model.clone();
         fix_shapes(&mut legal, &ports);
@@ -37,9 +38,9 @@ impl Runtime for Tract {
         drop(legal);
         let typed = trace.stage("inferring types", || {
             let mut model = inference;
-            for (i, port) in ports.iter().enumerate() {
+            for (i, (port, dt)) in ports.iter().zip(types).enumerate() {
                 let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
-                model.set_input_fact(i, InferenceFact::dt_shape(tensor::datum_type(port)?, &*dims))?;
+                model.set_input_fact(i, InferenceFact::dt_shape(dt, &*dims))?;
             }
             model.into_typed()
         })?;
@@ -60,7 +61,7 @@ fn stated(graph: &Graph) -> Vec<(String, Option<ElemType>)> {
 /// The model as tract reads it, and what leads from its nodes back to ours.
 fn parse(model: &Model) -> Result<(Trace, InferenceModel), RuntimeError> {
     let encoded = sparsec_onnx::encode(model);
-    let bytes = encoded.map_err(|e| RuntimeError::Encode { runtime: NAME.to_string(), why: e.to_string() })?;
+    let bytes = encoded.map_err(|source| RuntimeError::Encode { runtime: NAME.to_string(), source })?;
     let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
     let mut proto = Trace::default().stage("decoding", || onnx.proto_model_for_read(&mut bytes.as_slice()))?;
     drop(bytes);

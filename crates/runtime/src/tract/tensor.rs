@@ -96,6 +96,9 @@ pub(super) fn from_tract(tensor: &Foreign, stated: Option<ElemType>, name: &str)
     } else {
         std::borrow::Cow::Borrowed(tensor)
     };
+    if !plain.has_plain_ram_storage() {
+        return Err(refuse(name, "packed inside the runtime"));
+    }
     let elem = native(plain.datum_type()).ok_or_else(|| refuse(name, format!("{:?}", tensor.datum_type())))?;
     let mut out = Tensor::raw(elem, dims, Bytes::copy_from_slice(plain.as_bytes()))?;
     match stated {

@@ -1,0 +1,162 @@
+//! `sparsec estimate`: what a model costs on a target.
+
+use crate::cmd::model::open;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
+use crate::table::{bytes, count, ms, table};
+use crate::talk::Talk;
+use crate::values;
+use clap::Args;
+use serde::Serialize;
+use sparsec_cost::{Estimate, Interval, NodeCost, Target, estimate};
+use std::path::PathBuf;
+
+/// Estimate latency, memory and energy on a target, kernel by kernel, without running the model.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sparsec estimate model.onnx --target generic-x86
+  sparsec estimate model.onnx --target my-board.yaml --batch 8 --json
+  sparsec estimate decoder.onnx --target generic-arm --dim sequence=128")]
+pub(crate) struct EstimateArgs {
+    /// Model to estimate.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Built-in target or target file.
+    #[arg(long, value_name = "TARGET")]
+    target: String,
+    /// Size of the inputs' first axis, where the model leaves it open.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
+    dim: Vec<(String, u64)>,
+}
+
+/// The JSON form of an estimate.
+#[derive(Debug, Serialize)]
+pub(crate) struct EstimateJson {
+    target: String,
+    calibrated: bool,
+    latency_ms: Latency,
+    memory_bytes: Memory,
+    energy_mj: f64,
+    macs: u64,
+    params: u64,
+    file_bytes: u64,
+    nodes: Vec<Node>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    total: f64,
+    low: f64,
+    high: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Memory {
+    peak: u64,
+    weights: u64,
+    activations: u64,
+    lower_bound: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    name: String,
+    op: String,
+    kernel: String,
+    macs: u64,
+    read_bytes: u64,
+    write_bytes: u64,
+    weight_bytes: u64,
+    latency_ms: Latency,
+    fused_into: Option<String>,
+    notes: Vec<String>,
+}
+
+impl From<Interval> for Latency {
+    fn from(i: Interval) -> Self {
+        Self { total: i.mid, low: i.low, high: i.high }
+    }
+}
+
+impl From<&NodeCost> for Node {
+    fn from(n: &NodeCost) -> Self {
+        Self {
+            name: n.label.clone(),
+            op: n.op.clone(),
+            kernel: n.kernel.clone(),
+            macs: n.macs,
+            read_bytes: n.read_bytes,
+            write_bytes: n.write_bytes,
+            weight_bytes: n.weight_bytes,
+            latency_ms: n.latency_ms.into(),
+            fused_into: n.fused_into.clone(),
+            notes: n.notes.clone(),
+        }
+    }
+}
+
+impl From<&Estimate> for EstimateJson {
+    fn from(e: &Estimate) -> Self {
+        let m = &e.memory;
+        Self {
+            target: e.target.clone(),
+            calibrated: e.calibrated,
+            latency_ms: e.latency_ms.into(),
+            memory_bytes: Memory {
+                peak: m.peak,
+                weights: m.weights,
+                activations: m.activations,
+                lower_bound: m.lower_bound,
+            },
+            energy_mj: e.energy_mj,
+            macs: e.macs,
+            params: e.params,
+            file_bytes: e.file_bytes,
+            nodes: e.nodes.iter().map(Node::from).collect(),
+            notes: e.notes.clone(),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &EstimateArgs, talk: Talk) -> Result<Exit, CliError> {
+    let target = Target::named_or_file(&args.target)?;
+    let opened = open(&args.model, talk)?;
+    let facts = opened.bind(args.batch, &args.dim.iter().cloned().collect())?;
+    let e = estimate(&opened.model, &facts, &sparsec_ops::table(), &target);
+    talk.result("estimate", &EstimateJson::from(&e), &text(&e)).map_err(CliError::Stdout)?;
+    Ok(Exit::Done)
+}
+
+fn text(e: &Estimate) -> String {
+    let kernels = e.nodes.iter().filter(|n| n.fused_into.is_none() && n.latency_ms.mid > 0.0);
+    let share = |n: &NodeCost| format!("{:.1} %", 100.0 * n.latency_ms.mid / e.latency_ms.mid.max(f64::MIN_POSITIVE));
+    let row = |n: &NodeCost| {
+        let traffic = n.read_bytes.saturating_add(n.write_bytes).saturating_add(n.weight_bytes);
+        vec![n.label.clone(), n.kernel.clone(), count(n.macs), bytes(traffic), ms(n.latency_ms.mid), share(n)]
+    };
+    let rows: Vec<Vec<String>> = kernels.map(row).collect();
+    let (l, m) = (&e.latency_ms, &e.memory);
+    let mut out =
+        table(&[Text("node"), Text("kernel"), Number("MACs"), Number("bytes"), Number("time"), Number("share")], &rows);
+    out += &format!("\n{}\n", e.target);
+    out += &format!("  latency     {} ({} to {})\n", ms(l.mid), ms(l.low), ms(l.high));
+    out += &format!(
+        "  memory      {} = {} weights + {} activations\n",
+        bytes(m.peak),
+        bytes(m.weights),
+        bytes(m.activations)
+    );
+    out += &format!("  energy      {:.3} mJ\n", e.energy_mj);
+    out += &format!("  MACs        {}\n  parameters  {}\n", count(e.macs), count(e.params));
+    for note in &e.notes {
+        out += &format!("  note: {note}\n");
+    }
+    out
+}

@@ -1,0 +1,160 @@
+//! `sparsec inspect`: what a model is made of and what can be cut.
+
+use crate::cmd::model::open;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::table::Column::{Number, Text};
+use crate::table::{count, table};
+use crate::talk::Talk;
+use clap::Args;
+use serde::Serialize;
+use sparsec_analysis::{AxisOwner, Channels, channels};
+use sparsec_cost::{Pricer, Target};
+use sparsec_ir::{Graph, Type};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Show what a model is made of, which channels leave together, and what is frozen and why.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sparsec inspect model.onnx
+  sparsec inspect model.onnx --groups")]
+pub(crate) struct InspectArgs {
+    /// Model to look at.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// List every group with its axes.
+    #[arg(long)]
+    groups: bool,
+}
+
+#[derive(Serialize)]
+struct Inspection {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    operators: BTreeMap<String, u64>,
+    params: u64,
+    params_prunable: u64,
+    /// Of one sample; null where sizes are open.
+    macs: Option<u64>,
+    groups: Vec<Group>,
+    frozen: Vec<Frozen>,
+}
+
+#[derive(Serialize)]
+struct Port {
+    name: String,
+    #[serde(rename = "type")]
+    ty: String,
+}
+
+#[derive(Serialize)]
+struct Group {
+    id: String,
+    units: u64,
+    axes: Vec<String>,
+    params: u64,
+}
+
+#[derive(Serialize)]
+struct Frozen {
+    value: String,
+    axis: u32,
+    slots: u32,
+    params: u64,
+    reason: String,
+    /// The node that stated it.
+    node: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &InspectArgs, talk: Talk) -> Result<Exit, CliError> {
+    let opened = open(&args.model, talk)?;
+    let (table, graph) = (sparsec_ops::table(), &opened.model.graph);
+    let channels = channels(&opened.model, &opened.facts, &table);
+    // Multiply-accumulates do not depend on the target.
+    let target = Target::named_or_file("generic-x86")?;
+    let macs = match opened.bind(1, &BTreeMap::new()) {
+        Ok(facts) => Some(Pricer::new(&opened.model, &facts, &table, &target).price(&facts).macs),
+        Err(_) => None,
+    };
+    let mut operators = BTreeMap::new();
+    for (_, n) in graph.nodes() {
+        *operators.entry(n.op_name()).or_default() += 1;
+    }
+    let port = |v| {
+        let value = graph.value(v);
+        Port { name: value.name.clone(), ty: value.ty.as_ref().map_or("unknown".to_string(), Type::to_string) }
+    };
+    let inspection = Inspection {
+        inputs: graph.inputs().map(port).collect(),
+        outputs: graph.outputs().iter().copied().map(port).collect(),
+        operators,
+        params: channels.params.0,
+        params_prunable: channels.params.1,
+        macs,
+        groups: groups(&channels, graph),
+        frozen: frozen(&channels, graph),
+    };
+    talk.result("inspect", &inspection, &text(&inspection, args.groups)).map_err(CliError::Stdout)?;
+    Ok(Exit::Done)
+}
+
+fn groups(channels: &Channels, graph: &Graph) -> Vec<Group> {
+    let group = |g: &sparsec_analysis::Group| Group {
+        id: g.id.clone(),
+        units: g.units.len() as u64,
+        axes: g.axes.iter().map(|(axis, _)| channels.axes.label(graph, *axis)).collect(),
+        params: g.params,
+    };
+    channels.groups.iter().map(group).collect()
+}
+
+fn frozen(channels: &Channels, graph: &Graph) -> Vec<Frozen> {
+    let one = |f: &sparsec_analysis::FrozenAxis| match channels.axes.owner(f.axis) {
+        AxisOwner::Value(v, axis) => Some(Frozen {
+            value: graph.value(v).name.clone(),
+            axis,
+            slots: f.slots,
+            params: f.params,
+            reason: f.freeze.reason.to_string(),
+            node: f.freeze.node.map(|n| graph.label(n)),
+        }),
+        AxisOwner::Virtual(_) | AxisOwner::Digit => None,
+    };
+    channels.frozen.iter().filter_map(one).collect()
+}
+
+fn text(i: &Inspection, all: bool) -> String {
+    let mut out = String::new();
+    for (what, ports) in [("input", &i.inputs), ("output", &i.outputs)] {
+        for p in ports {
+            out += &format!("{what:<12}{}  {}\n", p.name, p.ty);
+        }
+    }
+    let operators: Vec<String> = i.operators.iter().map(|(op, n)| format!("{n} {op}")).collect();
+    let percent = 100.0 * i.params_prunable as f64 / i.params.max(1) as f64;
+    out += &format!("operators   {}\n", operators.join(", "));
+    out +=
+        &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
+    out += &format!("MACs        {}\n", i.macs.map_or("sizes are open".to_string(), count));
+    out += &format!("groups      {}\n", i.groups.len());
+    if all && !i.groups.is_empty() {
+        let row = |g: &Group| vec![g.id.clone(), g.units.to_string(), count(g.params), g.axes.join(" ")];
+        let rows: Vec<Vec<String>> = i.groups.iter().map(row).collect();
+        out += &format!("\n{}", table(&[Text("group"), Number("units"), Number("parameters"), Text("axes")], &rows));
+    }
+    if !i.frozen.is_empty() {
+        let row = |f: &Frozen| {
+            let why = f.node.as_ref().map_or(f.reason.clone(), |n| format!("{} ({n})", f.reason));
+            vec![format!("{}:{}", f.value, f.axis), f.slots.to_string(), count(f.params), why]
+        };
+        let rows: Vec<Vec<String>> = i.frozen.iter().map(row).collect();
+        out += &format!(
+            "\n{}",
+            table(&[Text("frozen axis"), Number("slots"), Number("parameters"), Text("reason")], &rows)
+        );
+    }
+    out
+}

@@ -1,0 +1,291 @@
+//! Every code that errors and remarks carry, explained. Codes are never used for anything else again.
+//!
+//! `docs/diagnostics.md` is made of this by `UPDATE_DOCS=1 cargo test`; a test compares.
+
+use serde::Serialize;
+
+/// A code with its explanation.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    /// `S` and four digits; the first two say the area.
+    pub(crate) code: &'static str,
+    /// What happened, in a line.
+    pub(crate) title: &'static str,
+    /// What it means and why it is checked.
+    pub(crate) text: &'static str,
+    /// What to do about it.
+    pub(crate) action: &'static str,
+}
+
+const fn entry(code: &'static str, title: &'static str, text: &'static str, action: &'static str) -> Entry {
+    Entry { code, title, text, action }
+}
+
+/// The entry of a code.
+pub(crate) fn find(code: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|e| e.code.eq_ignore_ascii_case(code))
+}
+
+/// Every code, sorted.
+pub(crate) const ENTRIES: &[Entry] = &[
+    entry(
+        "S0001",
+        "defect of sparsec",
+        "The program reached a state that its authors thought impossible. No input, however broken, should lead here.",
+        "report it, with the message, the command line and, if you may share it, the model. Outputs of the run were not written.",
+    ),
+    entry(
+        "S0003",
+        "cannot write an output",
+        "A file could not be created, written or renamed. Files appear whole or not at all, so what was there before is unchanged.",
+        "look at the path, its permissions and the free space of the disk. The folder of the output must be writable, too: a \
+         temporary file is made there.",
+    ),
+    entry(
+        "S0004",
+        "interrupted",
+        "Ctrl-C was pressed. Nothing was written; earlier outputs are whole.",
+        "run the command again. A second Ctrl-C ends the process at once.",
+    ),
+    entry(
+        "S0005",
+        "no such code",
+        "There is no error or remark of this code.",
+        "`sparsec explain` without a code lists all.",
+    ),
+    entry(
+        "S0101",
+        "the model file cannot be read",
+        "The path leads to nothing, to a folder or device, or to a file that you may not read.",
+        "look at the path and its permissions.",
+    ),
+    entry(
+        "S0102",
+        "not an ONNX model",
+        "The bytes are not an encoded `ModelProto`, or lack what every model has: an IR version, a graph, an operator set. Files that \
+         were cut off while copying, pointers of Git LFS, and models of other formats look like this.",
+        "compare the file's size and checksum with the original. Models of other frameworks must be exported to ONNX first.",
+    ),
+    entry(
+        "S0103",
+        "a tensor contradicts itself",
+        "The sizes, the element type and the data of a constant do not fit each other, so its values cannot be known.",
+        "export the model again; `onnx.checker.check_model` of the Python package names the same tensor.",
+    ),
+    entry(
+        "S0104",
+        "external data cannot be used",
+        "The model keeps weights in other files beside it. One of them is missing, too short, or outside the model's folder, which is \
+         refused because a model file could then read any file of yours.",
+        "copy the data files together with the model, under the names that the model has for them.",
+    ),
+    entry(
+        "S0105",
+        "the graph is broken",
+        "A value has two definitions or none, has no name, or depends on itself. Such a graph has no order of execution.",
+        "export the model again, or repair it with the tool that wrote it.",
+    ),
+    entry(
+        "S0106",
+        "an attribute is broken",
+        "An attribute of a node is given twice, has no value, or has a type that the standard does not know.",
+        "export the model again, or repair it with the tool that wrote it.",
+    ),
+    entry(
+        "S0201",
+        "samples cannot be read",
+        "A file of samples cannot be opened, is cut off, or declares sizes that its bytes do not bear out. Python objects, text and \
+         structured types are not read.",
+        "store plain arrays with `numpy.savez`; `numpy.load` with `allow_pickle=False` must be able to read them.",
+    ),
+    entry(
+        "S0202",
+        "no samples in a known form",
+        "Samples are an `.npz` file with an array for each input, an `.npy` file for a model with one input, a folder of such files, a \
+         folder of images, or a folder with one folder of images a class. Kinds are not mixed in a folder.",
+        "bring the samples into one of these forms.",
+    ),
+    entry(
+        "S0203",
+        "arrays do not match the inputs",
+        "The arrays of an `.npz` file are named as the graph's inputs, and one may be named `label`. Every input needs its array, and \
+         an array that belongs to no input is refused, because it is most likely a misspelt one.",
+        "rename the arrays; `sparsec inspect` shows the inputs. Inputs that are not dense tensors of numbers cannot be fed.",
+    ),
+    entry(
+        "S0204",
+        "elements do not become the input's type",
+        "Whole numbers become floats, and other whole numbers if every value fits. Floats do not become whole numbers: which rounding \
+         is meant cannot be known.",
+        "store the array in the type that the input takes.",
+    ),
+    entry(
+        "S0205",
+        "shapes do not match the inputs",
+        "The first axis of an array counts samples. The others must have the sizes that the model fixes; sizes that it leaves open may \
+         be any. An input without an axis for a batch takes arrays of one axis more, in front.",
+        "reshape the array; the message names the axis and both sizes.",
+    ),
+    entry(
+        "S0206",
+        "arrays do not fit each other",
+        "All inputs and the label must have the same number of samples, and the files of a folder the same arrays with the same types \
+         and shapes of a sample.",
+        "store arrays of the same samples in the same order.",
+    ),
+    entry(
+        "S0207",
+        "NaN or infinity among the samples",
+        "One such element makes every statistic computed from the samples useless, so it is refused. The message gives its index.",
+        "remove the sample or repair the element.",
+    ),
+    entry(
+        "S0208",
+        "images do not become the input",
+        "Images need a stated preprocessing, since a wrong one silently ruins accuracy: the size of the shorter side, the centred crop, \
+         the factor on pixels, and mean and standard deviation of each channel. The result must have the size that the model takes.",
+        "pass `--image` with what the model was trained with.",
+    ),
+    entry(
+        "S0209",
+        "too many samples",
+        "Samples are held in memory, and one input may take 4 GiB at most.",
+        "pass `--max-samples`. A few hundred samples calibrate most models.",
+    ),
+    entry(
+        "S0210",
+        "the batch size does not fit",
+        "The model fixes the first size of its inputs, so it runs only batches of exactly that many samples.",
+        "give at least one whole batch, or export the model with a dynamic batch. Where the first axis is no batch, give the arrays one \
+         axis more, in front.",
+    ),
+    entry(
+        "S0211",
+        "a scale is wrong",
+        "`--scale NAME=FACTOR` multiplies one input, once, by a finite number other than 0. The name may be left out where the model has \
+         one input. Images are scaled by `--image`.",
+        "name an input of the model.",
+    ),
+    entry(
+        "S0221",
+        "labels cannot be read",
+        "Labels are class numbers, counted from 0. Label −100 means to ignore the element.",
+        "look at the label that the message names; labels that count from 1 must be lowered by one.",
+    ),
+    entry(
+        "S0222",
+        "outputs and reference do not fit",
+        "A metric of classes needs outputs with a class axis, the last or axis 1, and labels with the sizes of the others. A distance \
+         needs outputs and reference of the same sizes.",
+        "choose another metric, or store the labels in the shape of the first output.",
+    ),
+    entry(
+        "S0223",
+        "the metric has no value",
+        "The first output holds NaN, or there is nothing to average over: all labels are ignored, or all of one class.",
+        "look at the model's outputs on these samples, and at the labels.",
+    ),
+    entry(
+        "S0224",
+        "nothing to compare with",
+        "Some metrics compare outputs with labels, others with the outputs of the dense model.",
+        "store an array `label` beside the inputs, or name the dense model with `--dense`.",
+    ),
+    entry(
+        "S0225",
+        "outputs do not count samples",
+        "Metrics are computed from the first output, which must hold one row for each sample along its first axis.",
+        "export the model so that its first output is the prediction, with the batch in front.",
+    ),
+    entry(
+        "S0226",
+        "inputs cannot be made up",
+        "To time a model without samples, every size of its inputs must be known.",
+        "pass `--batch N` for the first axis, or `--data` with samples.",
+    ),
+    entry(
+        "S0501",
+        "the runtime lacks an operator",
+        "The runtime cannot run an operator of the model, or is known to compute it wrongly.",
+        "run with `--runtime ort=PATH`, PATH being the folder of an installed `onnxruntime` package.",
+    ),
+    entry(
+        "S0502",
+        "the runtime refuses the model",
+        "The model could not be prepared for these input shapes.",
+        "run it with another runtime; where that refuses it too, the model is broken.",
+    ),
+    entry(
+        "S0503",
+        "the model fails while running",
+        "An operator failed or the runtime panicked, on these samples.",
+        "look at the node that the message names and at the samples; try another runtime.",
+    ),
+    entry(
+        "S0504",
+        "no such runtime",
+        "Runtimes are `tract`, which is built in, and `ort=PATH`, ONNX Runtime's shared library. Opening a library runs its code, so its \
+         path must come from you.",
+        "name the library, or the folder of an installed `onnxruntime` package.",
+    ),
+    entry(
+        "S0505",
+        "inputs do not fit the session",
+        "A model was fed other inputs than those it was prepared for.",
+        "look at the samples: their sizes must be the same in every batch.",
+    ),
+    entry(
+        "S0601",
+        "no such target",
+        "A target is the name of a built-in one or the path to a target file.",
+        "`sparsec target list` lists the built-in ones; `sparsec target show NAME > FILE` makes a file to start from.",
+    ),
+    entry(
+        "S0602",
+        "a target file is broken",
+        "The file cannot be read, is no YAML, has a key that is not known or lacks one, or a figure is out of range. The message gives \
+         line and column.",
+        "compare with `sparsec target show generic-x86`.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    fn page() -> String {
+        let mut out = "# Errors and remarks\n\nMade from `crates/sparsec/src/diagnostics.rs`; `sparsec explain CODE` prints the same.\n".to_string();
+        for e in ENTRIES {
+            write!(out, "\n## {}: {}\n\n{}\n\nWhat to do: {}\n", e.code, e.title, e.text, e.action).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn codes_are_sorted_and_unique() {
+        assert!(ENTRIES.windows(2).all(|w| w[0].code < w[1].code));
+        assert!(ENTRIES.iter().all(|e| e.code.len() == 5 && e.code.starts_with('S')));
+    }
+
+    #[test]
+    fn every_code_that_errors_carry_is_explained() {
+        let source = include_str!("error.rs");
+        let used: Vec<&str> =
+            source.match_indices("\"S0").map(|(at, _)| &source[at + 1..at + 6]).filter(|c| c.len() == 5).collect();
+        assert!(used.len() > 20);
+        for code in used {
+            assert!(find(code).is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/diagnostics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+            std::fs::write(path, page()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page(), "run the tests with UPDATE_DOCS=1");
+    }
+}
