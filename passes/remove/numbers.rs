@@ -19,10 +19,11 @@ pub(super) fn guard(
     follows: &BTreeSet<(NodeId, usize)>,
 ) -> Result<(), RemoveError> {
     for (v, value) in model.graph.values() {
-        let (old, new) = (&before.get(v).content, &now.facts.get(v).content);
-        if old.is_none() || old == new {
+        let old = &before.get(v).content;
+        if old.is_none() || *old == now.facts.get(v).content {
             continue;
         }
+        let new = now.facts.get(v).content.clone();
         let refuse = |by: String| RemoveError::Number {
             value: value.name.clone(),
             by,
