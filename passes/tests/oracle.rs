@@ -2,6 +2,7 @@
 //!
 //! `PROPTEST_CASES` asks for more cases; `SPARSEC_ORT` adds ONNX Runtime to tract.
 
+mod cases;
 mod common;
 
 use common::{Keep, Subject, runtimes};
