@@ -58,7 +58,7 @@ impl Builder {
     /// Starts the stream of one step.
     pub(super) fn restart(&mut self, seed: u64, step: u64) {
         self.random = Random::new(seed.rotate_left(17) ^ step.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        self.random.next();
+        self.random.bits();
     }
 
     /// A weight whose elements have the variance 1 / (elements of one slot of axis 0).

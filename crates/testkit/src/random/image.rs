@@ -16,7 +16,7 @@ pub(super) fn step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Value> {
             vec![y.same(id)]
         }
         4 | 5 => {
-            let groups: Vec<u64> = [2, 3, 4].into_iter().filter(|g| c % g == 0).collect();
+            let groups: Vec<u64> = [2, 3, 4].into_iter().filter(|g| c.is_multiple_of(*g)).collect();
             let group = if groups.is_empty() { 1 } else { b.random.pick(&groups) };
             let each = b.random.pick(&[1, 2, 3]);
             vec![conv(b, x, group * each, group)]
@@ -113,7 +113,7 @@ fn conv(b: &mut Builder, x: &Value, out: u64, group: u64) -> Value {
 fn upscale(b: &mut Builder, x: &Value) -> Value {
     let (c, h, w) = (x.dims[0], x.dims[1], x.dims[2]);
     if h * w > 36 || b.random.chance(30) {
-        let group = if c % 2 == 0 && b.random.chance(40) { 2 } else { 1 };
+        let group = if c.is_multiple_of(2) && b.random.chance(40) { 2 } else { 1 };
         let each = b.random.pick(&[1, 2, 3]);
         let (weight, bias) = (b.weight(&[c, each, 1, 1]), b.bias(&[each * group]));
         let id = b.op("ConvTranspose", &[x.id, weight, bias], &[("group", Attr::Int(group as i64))]);
@@ -211,7 +211,7 @@ fn squeeze_excite(b: &mut Builder, x: &Value) -> Value {
 /// Channel shuffle, or another permutation of the factors of the channel axis.
 fn shuffle(b: &mut Builder, x: &Value) -> Value {
     let (c, h, w) = (x.dims[0], x.dims[1], x.dims[2]);
-    let factors: Vec<u64> = [2, 3, 4].into_iter().filter(|g| c % g == 0 && c > *g).collect();
+    let factors: Vec<u64> = [2, 3, 4].into_iter().filter(|g| c.is_multiple_of(*g) && c > *g).collect();
     if factors.is_empty() {
         return x.clone();
     }
@@ -233,13 +233,13 @@ fn pad(b: &mut Builder, x: &Value) -> Value {
 
 fn move_blocks(b: &mut Builder, x: &Value) -> Value {
     let (c, h, w) = (x.dims[0], x.dims[1], x.dims[2]);
-    if c % 4 == 0 && h * w <= 36 && b.random.chance(60) {
+    if c.is_multiple_of(4) && h * w <= 36 && b.random.chance(60) {
         let mode = b.random.pick(&["DCR", "CRD"]);
         let attrs = [("blocksize", Attr::Int(2)), ("mode", Attr::String(mode.into()))];
         let id = b.op("DepthToSpace", &[x.id], &attrs);
         return Value { id, dims: vec![c / 4, h * 2, w * 2] };
     }
-    if h % 2 == 0 && w % 2 == 0 && c <= 4 {
+    if h.is_multiple_of(2) && w.is_multiple_of(2) && c <= 4 {
         let id = b.op("SpaceToDepth", &[x.id], &[("blocksize", Attr::Int(2))]);
         return Value { id, dims: vec![c * 4, h / 2, w / 2] };
     }

@@ -98,7 +98,7 @@ pub(super) fn vector_step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Val
         }
         10 => {
             // A vector as an image: (c, h, w) of the flat axis, or repeated over a map.
-            if d % 4 == 0 && b.random.chance(60) {
+            if d.is_multiple_of(4) && b.random.chance(60) {
                 let id = b.reshape(x.id, &[d / 4, 2, 2]);
                 return vec![Value { id, dims: vec![d / 4, 2, 2] }];
             }
@@ -109,7 +109,7 @@ pub(super) fn vector_step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Val
             vec![Value { id, dims: vec![d, 3, 4] }]
         }
         _ => {
-            let factors: Vec<u64> = [2, 3, 4].into_iter().filter(|f| d % f == 0 && d > *f).collect();
+            let factors: Vec<u64> = [2, 3, 4].into_iter().filter(|f| d.is_multiple_of(*f) && d > *f).collect();
             if factors.is_empty() {
                 let id = b.activate(x.id);
                 return vec![x.same(id)];
@@ -199,7 +199,7 @@ fn tile(b: &mut Builder, x: &Value) -> Value {
 fn regroup(b: &mut Builder, x: &Value) -> Value {
     let (t, d) = (x.dims[0], x.dims[1]);
     let total = t * d;
-    let all: Vec<u64> = (2..total).filter(|n| total % n == 0).collect();
+    let all: Vec<u64> = (2..total).filter(|n| total.is_multiple_of(*n)).collect();
     if all.is_empty() {
         return x.clone();
     }
