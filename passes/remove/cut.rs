@@ -13,7 +13,10 @@
 
 use super::contents;
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
-use sparsec_ir::{Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type, ValueId, topological};
+use sparsec_ir::{
+    Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
+    ValueId, topological,
+};
 use thiserror::Error;
 
 /// Why slots could not be taken out.
@@ -98,12 +101,13 @@ pub fn remove(
                 out.graph.set_constant(v, cut);
             }
         }
-        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape) {
-            if shape.len() == sizes.len() && facts.get(v).shape != expected.get(v).shape {
-                let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
-                let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
-                out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
-            }
+        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape)
+            && shape.len() == sizes.len()
+            && facts.get(v).shape != expected.get(v).shape
+        {
+            let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
+            let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
+            out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
         }
     }
 

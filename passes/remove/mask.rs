@@ -59,10 +59,10 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
         let mul = out.graph.add_node(Node::new("Mul").input(v).input(keep), &[&format!("{name}_masked")]);
         let masked = out.graph.node(mul).outputs[0];
         for u in model.graph.value(v).uses.clone() {
-            if let Use::Operand(n, i) = u {
-                if n == node {
-                    out.graph.set_operand(n, i, masked);
-                }
+            if let Use::Operand(n, i) = u
+                && n == node
+            {
+                out.graph.set_operand(n, i, masked);
             }
         }
     }
@@ -77,8 +77,7 @@ pub fn restore(model: &Model, pruned: &Model, channels: &Channels, removal: &Rem
         let Some(old) = model.graph.constant(v) else { continue };
         let Some(new) = pruned.graph.find(&value.name).and_then(|p| pruned.graph.constant(p)) else { continue };
         let source = |source| RemoveError::Constant { value: value.name.clone(), source };
-        let kept: Vec<Option<Vec<u32>>> =
-            (0..old.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
+        let kept: Vec<Option<Vec<u32>>> = (0..old.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
         out.graph.set_constant(v, scatter(old, new, &kept).map_err(source)?);
     }
     Ok(out)
@@ -109,8 +108,7 @@ fn zero(tensor: &Arc<Tensor>, axis: usize, gone: &BTreeSet<u32>) -> Result<Tenso
 
 /// `old` with the elements that lie on `kept` indices of every axis taken from `new`, in order.
 fn scatter(old: &Tensor, new: &Tensor, kept: &[Option<Vec<u32>>]) -> Result<Tensor, TensorError> {
-    let dims: Vec<u64> =
-        old.dims.iter().zip(kept).map(|(d, k)| k.as_ref().map_or(*d, |k| k.len() as u64)).collect();
+    let dims: Vec<u64> = old.dims.iter().zip(kept).map(|(d, k)| k.as_ref().map_or(*d, |k| k.len() as u64)).collect();
     if new.dims != dims || new.elem != old.elem {
         // A constant that follows the cut in its contents (a shape) is the graph's business, not a weight.
         return Ok(old.clone());

@@ -405,7 +405,7 @@ impl System {
             }
             _ => {
                 let pair = a.iter().find_map(|x| {
-                    let same = |y: &&u32| self.roles.get(x).is_some() && self.roles.get(x) == self.roles.get(y);
+                    let same = |y: &&u32| self.roles.contains_key(x) && self.roles.get(x) == self.roles.get(y);
                     b.iter().find(same).map(|y| (*x, *y))
                 });
                 match pair {
