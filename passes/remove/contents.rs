@@ -5,7 +5,7 @@
 
 use super::cut::RemoveError;
 use sparsec_analysis::{Inferred, infer_node};
-use sparsec_ir::{Attr, Dim, Model, Node, NodeId, OpTable, Tensor, ValueId};
+use sparsec_ir::{Attr, Dim, ElemType, Fact, Model, Node, NodeId, OpTable, Tensor, ValueId};
 
 /// Makes operand `operand` of `node` hold `wanted`. `now` holds the facts of everything before `node`.
 pub(super) fn demand(
@@ -17,17 +17,20 @@ pub(super) fn demand(
     wanted: &[Dim],
 ) -> Result<(), RemoveError> {
     let Some(value) = model.graph.node(node).inputs.get(operand).copied().flatten() else {
-        let value = constant(model, now, &format!("{}_sizes", model.graph.label(node)), wanted);
+        let label = format!("{}_sizes", model.graph.label(node));
+        let value = constant(model, now, &label, Form { elem: ElemType::I64, scalar: false }, wanted);
         let value = value.ok_or_else(|| impossible(model, node, "", wanted))?;
         model.graph.set_operand(node, operand, Some(value));
         return Ok(());
     };
-    let has = now.facts.get(value).content.clone();
+    let fact = now.facts.get(value);
+    let has = fact.content.clone();
     if has.as_deref() == Some(wanted) {
         return Ok(());
     }
+    let form = Form { elem: fact.elem.unwrap_or(ElemType::I64), scalar: fact.rank() == Some(0) };
     let name = model.graph.value(value).name.clone();
-    if let Some(plain) = constant(model, now, &name, wanted) {
+    if let Some(plain) = constant(model, now, &name, form, wanted) {
         model.graph.set_operand(node, operand, Some(plain));
         return Ok(());
     }
@@ -41,7 +44,8 @@ pub(super) fn demand(
         let part = if right(&at) {
             slice(model, now, table, value, at, at + run)
         } else {
-            constant(model, now, &name, &wanted[at..at + run]).ok_or_else(|| impossible(model, node, &name, wanted))?
+            constant(model, now, &name, form, &wanted[at..at + run])
+                .ok_or_else(|| impossible(model, node, &name, wanted))?
         };
         parts.push(part);
         at += run;
@@ -54,11 +58,27 @@ pub(super) fn demand(
     Ok(())
 }
 
+/// Type and rank of an operand: those of the one it replaces, since operands of one node may have to agree.
+#[derive(Clone, Copy)]
+struct Form {
+    elem: ElemType,
+    /// Rank 0 instead of 1.
+    scalar: bool,
+}
+
 /// A new constant that holds `wanted`, if none of it depends on the input.
-fn constant(model: &mut Model, now: &mut Inferred, name: &str, wanted: &[Dim]) -> Option<ValueId> {
+fn constant(model: &mut Model, now: &mut Inferred, name: &str, form: Form, wanted: &[Dim]) -> Option<ValueId> {
     let ints: Vec<i64> = wanted.iter().map(Dim::as_const).collect::<Option<_>>()?;
-    let tensor = Tensor::i64(&[ints.len() as u64], &ints);
-    let fact = sparsec_ir::Fact::of(&tensor);
+    let dims = if form.scalar && ints.len() == 1 { Vec::new() } else { vec![ints.len() as u64] };
+    let tensor = match form.elem {
+        ElemType::I32 => {
+            let narrow: Vec<i32> = ints.iter().map(|i| i32::try_from(*i).ok()).collect::<Option<_>>()?;
+            let bytes: Vec<u8> = narrow.into_iter().flat_map(i32::to_le_bytes).collect();
+            Tensor::raw(ElemType::I32, dims, bytes.into()).ok()?
+        }
+        _ => Tensor::i64(&dims, &ints),
+    };
+    let fact = Fact::of(&tensor);
     let v = model.graph.add_constant(&format!("{name}_cut"), tensor);
     now.facts.set(v, fact);
     Some(v)
@@ -69,7 +89,7 @@ fn slice(model: &mut Model, now: &mut Inferred, table: &OpTable, value: ValueId,
     let mut node = Node::new("Slice").input(value);
     for (what, at) in [("from", from as i64), ("to", to as i64), ("axis", 0)] {
         let tensor = Tensor::i64(&[1], &[at]);
-        let fact = sparsec_ir::Fact::of(&tensor);
+        let fact = Fact::of(&tensor);
         let v = model.graph.add_constant(&format!("{name}_{what}"), tensor);
         now.facts.set(v, fact);
         node = node.input(v);

@@ -11,12 +11,13 @@
 //! Needs: shapes, channels. Numerics: exact; the result equals the masked model. Afterwards shapes are inferred again,
 //! and a node whose results are not of the sizes that the plan implies is an error, not a model.
 
-use super::contents;
+use super::{contents, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
     Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
     ValueId, topological,
 };
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why slots could not be taken out.
@@ -62,6 +63,26 @@ pub enum RemoveError {
         /// Numbers wanted.
         wanted: String,
     },
+    /// A size that the cut changes is used as a number; sizes must be folded to constants first.
+    #[error("`{value}` holds {before} and would hold {after} after the cut, but {by} uses it as data")]
+    Number {
+        /// Value.
+        value: String,
+        /// Who reads it.
+        by: String,
+        /// Numbers in the model.
+        before: String,
+        /// Numbers after the cut.
+        after: String,
+    },
+    /// Nothing would be left of an axis: groups that meet on it leave no slot that all of them keep.
+    #[error("axis {axis} of `{value}` would be empty")]
+    Empty {
+        /// Value.
+        value: String,
+        /// Axis.
+        axis: usize,
+    },
     /// The graph has a cycle.
     #[error("the graph has a cycle")]
     Cyclic,
@@ -80,6 +101,13 @@ pub fn remove(
         return Ok(out);
     }
     let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
+    for (v, value) in model.graph.values() {
+        for axis in 0..facts.get(v).rank().unwrap_or(0) {
+            if kept(v, axis).is_some_and(|k| k.is_empty()) {
+                return Err(RemoveError::Empty { value: value.name.clone(), axis });
+            }
+        }
+    }
     let order = topological(&model.graph).map_err(|_| RemoveError::Cyclic)?;
     let mut edits: Vec<(NodeId, Vec<Edit>)> = Vec::new();
     for &id in &order {
@@ -123,6 +151,7 @@ pub fn remove(
             }
         }
     }
+    let follows: BTreeSet<(NodeId, usize)> = wanted.iter().map(|w| (w.0, w.1)).collect();
     let mut now = start(&out);
     let mut next = wanted.into_iter().peekable();
     for id in order {
@@ -132,6 +161,7 @@ pub fn remove(
         infer_node(&out, table, id, &mut now);
         compare(&out, &now, &expected, id)?;
     }
+    numbers::guard(&out, table, facts, &mut now, &follows)?;
     Ok(out)
 }
 

@@ -3,6 +3,7 @@
 mod contents;
 mod cut;
 mod mask;
+mod numbers;
 
 pub use cut::{RemoveError, remove};
 pub use mask::{mask, restore};

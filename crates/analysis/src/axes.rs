@@ -34,7 +34,7 @@ pub enum AxisOwner {
 /// lying shape must not cost memory.
 const MAX_LEN: u64 = 1 << 22;
 /// Slots of a whole model beyond which further axes are frozen.
-const MAX_SLOTS: u64 = 1 << 30;
+const MAX_SLOTS: u64 = 1 << 26;
 
 /// Every slotted axis of a model. Slots of one axis are consecutive.
 #[derive(Clone, Debug, Default)]

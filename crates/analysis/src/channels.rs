@@ -6,6 +6,7 @@
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
 use crate::solve::{Freeze, Solution, solve};
+use crate::table::Table;
 use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, topological};
 use std::collections::BTreeMap;
 
@@ -51,6 +52,9 @@ pub struct FrozenAxis {
     /// Elements of the constant that sit in a frozen slot of this axis.
     pub params: u64,
 }
+
+/// Axes that a unit sits on, with the number of slots on each.
+type Signature = Vec<(AxisId, u32)>;
 
 /// Cut sets of the slots of one axis, in compressed rows.
 #[derive(Clone, Debug, Default)]
@@ -172,24 +176,23 @@ impl Channels {
     /// Makes units of the solver's variables and groups of units that sit alike.
     fn find_groups(&mut self, model: &Model) {
         // Slots of each variable, in slot order; axes are numbered in value order, so this is canonical.
-        let mut slots: BTreeMap<u32, Vec<Slot>> = BTreeMap::new();
-        for (s, class) in self.solution.class.iter().enumerate() {
-            for v in &self.solution.cut[class] {
-                slots.entry(*v).or_default().push(s as Slot);
+        let mut members: Table<(Vec<Slot>, Signature)> = Table::new(self.axes.slot_count());
+        for axis in self.axes.iter() {
+            for s in self.axes.slots(axis) {
+                for v in self.solution.cut(s) {
+                    let (slots, signature) = members.get_or_insert(*v, Default::default);
+                    slots.push(s);
+                    match signature.last_mut() {
+                        Some((last, n)) if *last == axis => *n += 1,
+                        _ => signature.push((axis, 1)),
+                    }
+                }
             }
         }
         let weights = weight_order(model);
-        let mut alike: BTreeMap<Vec<(AxisId, u32)>, Vec<Vec<Slot>>> = BTreeMap::new();
-        for unit in slots.into_values() {
-            let mut signature: Vec<(AxisId, u32)> = Vec::new();
-            for &s in &unit {
-                let axis = self.axes.locate(s).0;
-                match signature.last_mut() {
-                    Some((last, n)) if *last == axis => *n += 1,
-                    _ => signature.push((axis, 1)),
-                }
-            }
-            alike.entry(signature).or_default().push(unit);
+        let mut alike: BTreeMap<Signature, Vec<Vec<Slot>>> = BTreeMap::new();
+        for (slots, signature) in members.into_entries() {
+            alike.entry(signature).or_default().push(slots);
         }
         let mut groups: Vec<(Group, Vec<Vec<Slot>>)> = Vec::new();
         for (axes, mut units) in alike {
@@ -219,7 +222,7 @@ impl Channels {
             (order, units[0][0])
         });
         let mut taken: BTreeMap<String, u32> = BTreeMap::new();
-        let mut of_slot: Vec<Vec<UnitId>> = vec![Vec::new(); self.axes.slot_count() as usize];
+        let mut of_slot: Table<Vec<UnitId>> = Table::new(self.axes.slot_count());
         for (mut group, units) in groups {
             let n = taken.entry(group.id.clone()).or_insert(0);
             *n += 1;
@@ -228,7 +231,7 @@ impl Channels {
             }
             for unit in units {
                 let id = self.units.len() as UnitId;
-                unit.iter().for_each(|s| of_slot[*s as usize].push(id));
+                unit.iter().for_each(|s| of_slot.get_or_insert(*s, Vec::new).push(id));
                 group.units.push(id);
                 self.units.push(Unit { group: self.groups.len(), slots: unit });
             }
@@ -236,10 +239,10 @@ impl Channels {
         }
         for axis in self.axes.iter() {
             let mut cut = AxisCut::default();
-            if self.axes.slots(axis).any(|s| !of_slot[s as usize].is_empty()) {
+            if self.axes.slots(axis).any(|s| of_slot.get(s).is_some()) {
                 cut.starts.push(0);
                 for s in self.axes.slots(axis) {
-                    cut.units.extend(&of_slot[s as usize]);
+                    cut.units.extend(of_slot.get(s).into_iter().flatten());
                     cut.starts.push(cut.units.len() as u32);
                 }
             }
@@ -270,21 +273,19 @@ impl Channels {
             self.params.1 += total - all_frozen;
         }
         for group in &mut self.groups {
-            for (axis, _) in &group.axes {
+            for (axis, n) in &group.axes {
                 let AxisOwner::Value(v, _) = self.axes.owner(*axis) else { continue };
                 let Some(t) = model.graph.constant(v).filter(|t| is_weight(t)) else { continue };
                 let per_slot = t.count() / u64::from(self.axes.len(*axis)).max(1);
-                let slots: u64 = group.axes.iter().filter(|(x, _)| x == axis).map(|(_, n)| u64::from(*n)).sum();
-                group.params += per_slot * slots * group.units.len() as u64;
+                group.params += per_slot * u64::from(*n) * group.units.len() as u64;
             }
         }
     }
 
     /// Why a slot never leaves.
     fn freeze_of(&self, slot: Slot) -> Freeze {
-        let class = self.solution.class[slot as usize];
         let unstated = || Freeze { reason: Reason::WholeAxis, at: slot, node: None };
-        self.solution.frozen.get(&class).cloned().unwrap_or_else(unstated)
+        self.solution.freeze_of(slot).unwrap_or_else(unstated)
     }
 
     /// Why slot `index` of `axis` stays, or `None` where it can leave.

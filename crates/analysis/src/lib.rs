@@ -2,13 +2,16 @@
 //!
 //! [`infer`] finds shapes, [`channels`] finds what can be cut and what must leave together, [`path`] explains it.
 
+mod audit;
 mod axes;
 mod channels;
 mod collect;
 mod explain;
 mod shapes;
 mod solve;
+mod table;
 
+pub use audit::{Breach, audit};
 pub use axes::{Axes, AxisId, AxisOwner, Slot};
 pub use channels::{Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, channels};
 pub use collect::Link;

@@ -15,8 +15,9 @@
 
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Product, Statements};
+use crate::table::Table;
 use sparsec_ir::{NodeId, Reason};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A union that was made, for proofs.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +46,64 @@ pub struct Freeze {
 /// Cut sets of all slots.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Solution {
-    /// Class of each slot.
+    /// Class of each slot: the smallest slot of it.
     pub(crate) class: Vec<u32>,
-    /// Cut set of each class: sorted variables; empty where frozen.
-    pub(crate) cut: BTreeMap<u32, Vec<u32>>,
-    /// Why a class or variable is frozen.
-    pub(crate) frozen: BTreeMap<u32, Freeze>,
+    /// Cut set of each class: sorted variables; nothing where it is frozen.
+    cut: Table<Vec<u32>>,
+    frozen: Frozen,
     /// Unions made.
     pub(crate) edges: Vec<Edge>,
     /// Products in force, refined ones included.
     pub(crate) products: Vec<Product>,
+}
+
+impl Solution {
+    /// Cut set of a slot: sorted variables.
+    pub(crate) fn cut(&self, slot: Slot) -> &[u32] {
+        self.cut.get(self.class[slot as usize]).map_or(&[], Vec::as_slice)
+    }
+    /// Why a slot is frozen, where it is by itself.
+    pub(crate) fn freeze_of(&self, slot: Slot) -> Option<Freeze> {
+        self.frozen.get(self.class[slot as usize])
+    }
+}
+
+/// Frozen classes and variables. A reason is kept once, however many slots it freezes.
+#[derive(Clone, Debug, Default)]
+struct Frozen {
+    reasons: Vec<(Reason, Option<NodeId>)>,
+    /// Reason, and the slot that it was stated of.
+    of: Table<(u32, Slot)>,
+}
+
+impl Frozen {
+    fn new(bound: u32) -> Self {
+        Self { reasons: Vec::new(), of: Table::new(bound) }
+    }
+    fn reason(&mut self, reason: Reason, node: Option<NodeId>) -> u32 {
+        self.reasons.push((reason, node));
+        self.reasons.len() as u32 - 1
+    }
+    fn has(&self, v: u32) -> bool {
+        self.of.get(v).is_some()
+    }
+    fn get(&self, v: u32) -> Option<Freeze> {
+        let (reason, at) = *self.of.get(v)?;
+        let (reason, node) = self.reasons[reason as usize].clone();
+        Some(Freeze { reason, at, node })
+    }
+    /// Freezes `v`; the first reason stays.
+    fn add(&mut self, v: u32, reason: u32, at: Slot) {
+        if !self.has(v) {
+            self.of.insert(v, (reason, at));
+        }
+    }
+    /// Freezes `v` for the reason of `like`.
+    fn spread(&mut self, like: u32, v: u32) {
+        if let Some(&(reason, at)) = self.of.get(like) {
+            self.add(v, reason, at);
+        }
+    }
 }
 
 /// Union-find whose representative is the smallest member, so that it does not depend on the order of unions.
@@ -65,6 +114,9 @@ struct Forest {
 impl Forest {
     fn new(n: u32) -> Self {
         Self { parent: (0..n).collect() }
+    }
+    fn len(&self) -> u32 {
+        self.parent.len() as u32
     }
     fn grow(&mut self, n: u32) {
         self.parent.extend(self.parent.len() as u32..n);
@@ -97,25 +149,28 @@ pub(crate) fn solve(axes: &mut Axes, statements: &Statements) -> Solution {
     }
     let (products, clashes) = refine(axes, &mut forest, &mut edges, &statements.products);
 
-    let mut frozen = BTreeMap::new();
-    let mut mark = |forest: &mut Forest, slot: Slot, reason: &Reason, node| {
-        let freeze = || Freeze { reason: reason.clone(), at: slot, node };
-        frozen.entry(forest.find(slot)).or_insert_with(freeze);
-    };
+    let mut frozen = Frozen::new(axes.slot_count());
     for m in &statements.marks {
-        m.slots.clone().for_each(|s| mark(&mut forest, s, &m.reason, m.node));
+        let reason = frozen.reason(m.reason.clone(), m.node);
+        m.slots.clone().for_each(|s| frozen.add(forest.find(s), reason, s));
     }
+    let clash = frozen.reason(Reason::Factorisation, None);
     for axis in clashes {
-        axes.slots(axis).for_each(|s| mark(&mut forest, s, &Reason::Factorisation, None));
+        axes.slots(axis).for_each(|s| frozen.add(forest.find(s), clash, s));
     }
 
     let mut system = System::new(axes, &mut forest, &products, frozen);
     system.solve();
     let class: Vec<u32> = (0..axes.slot_count()).map(|s| forest.find(s)).collect();
     system.keep_axes_alive(axes, &class);
-    let mut cut = BTreeMap::new();
-    for &c in &class {
-        cut.entry(c).or_insert_with(|| system.set_of(c));
+    let mut cut = Table::new(axes.slot_count());
+    for (s, &c) in class.iter().enumerate() {
+        if s as u32 == c {
+            let set = system.set_of(c);
+            if !set.is_empty() {
+                cut.insert(c, set);
+            }
+        }
     }
     Solution { class, cut, frozen: system.frozen, edges, products }
 }
@@ -133,9 +188,9 @@ fn refine(
     forest: &mut Forest,
     edges: &mut Vec<Edge>,
     products: &[Product],
-) -> (Vec<Product>, Vec<AxisId>) {
+) -> (Vec<Product>, BTreeSet<AxisId>) {
     let mut work: Vec<Product> = products.to_vec();
-    let mut clashes = Vec::new();
+    let mut clashes = BTreeSet::new();
     // Tying factors can make further rows equal; every round but the last makes a union or a refinement.
     loop {
         let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
@@ -174,16 +229,14 @@ fn refine(
                     changed = true;
                     break; // `first` is gone: the next round sees the rest of the row
                 } else {
-                    clashes.push(second.flat);
-                    dropped.push(other);
+                    // Both stay in force: a frozen flat axis freezes its factors on either side.
+                    clashes.insert(second.flat);
                 }
             }
         }
         dropped.sort_unstable();
-        dropped.dedup();
-        for i in dropped.into_iter().rev() {
-            work.remove(i);
-        }
+        let mut index = 0..;
+        work.retain(|_| index.next().is_none_or(|i| dropped.binary_search(&i).is_err()));
         work.extend(added);
         if !changed {
             return (work, clashes);
@@ -244,25 +297,25 @@ struct System {
     /// Variables tied to each other.
     ties: Forest,
     /// First definition of each defined class, as variables.
-    defined: BTreeMap<u32, Vec<u32>>,
+    defined: Table<Vec<u32>>,
     /// Sets that replaced a variable.
-    substituted: BTreeMap<u32, Vec<u32>>,
-    roles: BTreeMap<u32, Role>,
-    frozen: BTreeMap<u32, Freeze>,
+    substituted: Table<Vec<u32>>,
+    roles: Table<Role>,
+    frozen: Frozen,
     equations: Vec<(Vec<u32>, Vec<u32>)>,
 }
 
 impl System {
-    fn new(axes: &Axes, forest: &mut Forest, products: &[Product], frozen: BTreeMap<u32, Freeze>) -> Self {
-        // Definitions by class: product and position in it.
-        let mut definitions: BTreeMap<u32, Vec<Vec<u32>>> = BTreeMap::new();
-        let mut roles = BTreeMap::new();
+    fn new(axes: &Axes, forest: &mut Forest, products: &[Product], frozen: Frozen) -> Self {
+        let bound = axes.slot_count();
+        let mut definitions: Table<Vec<Vec<u32>>> = Table::new(bound);
+        let mut roles = Table::new(bound);
         for p in products {
             let lens: Vec<u32> = p.factors.iter().map(|f| axes.len(*f)).collect();
             let mut stride = 1u64;
             for (f, len) in p.factors.iter().zip(&lens).rev() {
                 for s in axes.slots(*f) {
-                    roles.entry(forest.find(s)).or_insert(Role { stride, len: *len });
+                    roles.get_or_insert(forest.find(s), || Role { stride, len: *len });
                 }
                 stride *= u64::from(*len);
             }
@@ -275,13 +328,13 @@ impl System {
                 }
                 set.sort_unstable();
                 set.dedup();
-                definitions.entry(forest.find(s)).or_default().push(set);
+                definitions.get_or_insert(forest.find(s), Vec::new).push(set);
             }
         }
         let mut system = System {
-            ties: Forest::new(axes.slot_count()),
-            defined: BTreeMap::new(),
-            substituted: BTreeMap::new(),
+            ties: Forest::new(bound),
+            defined: Table::new(bound),
+            substituted: Table::new(bound),
             roles,
             frozen,
             equations: Vec::new(),
@@ -292,83 +345,86 @@ impl System {
 
     /// Expands definitions whose members are themselves defined, depth first. A class met while it is being expanded
     /// stays a variable there, and an equation says that it equals its definition.
-    fn expand(&mut self, definitions: &BTreeMap<u32, Vec<Vec<u32>>>) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum State {
-            Open,
-            Done,
-        }
-        let mut state: BTreeMap<u32, State> = BTreeMap::new();
-        for &root in definitions.keys() {
+    fn expand(&mut self, definitions: &Table<Vec<Vec<u32>>>) {
+        let mut roots = definitions.keys().to_vec();
+        roots.sort_unstable();
+        let mut open: Table<()> = Table::new(self.ties.len());
+        for root in roots {
             let mut stack = vec![root];
             while let Some(&class) = stack.last() {
-                match state.get(&class) {
-                    Some(State::Done) => {
-                        stack.pop();
-                    }
-                    None => {
-                        state.insert(class, State::Open);
-                        let members = definitions[&class].iter().flatten();
-                        stack.extend(members.filter(|m| definitions.contains_key(m) && !state.contains_key(m)));
-                    }
-                    Some(State::Open) => {
-                        let mut sets: Vec<Vec<u32>> = Vec::new();
-                        let mut cyclic = false;
-                        for definition in &definitions[&class] {
-                            let mut set = Vec::new();
-                            for m in definition {
-                                match self.defined.get(m) {
-                                    Some(known) => set.extend(known),
-                                    None => set.push(*m),
-                                }
-                                cyclic |= *m == class || definitions.contains_key(m) && !self.defined.contains_key(m);
-                            }
-                            set.sort_unstable();
-                            set.dedup();
-                            sets.push(set);
-                        }
-                        let first = sets[0].clone();
-                        if cyclic {
-                            self.equations.push((vec![class], first.clone()));
-                        }
-                        for other in sets.into_iter().skip(1) {
-                            self.equations.push((first.clone(), other));
-                        }
-                        // A flat slot that stays keeps every factor's slot that it has.
-                        if let Some(freeze) = self.frozen.get(&class).cloned() {
-                            for v in &first {
-                                self.frozen.entry(*v).or_insert_with(|| freeze.clone());
-                            }
-                        }
-                        self.defined.insert(class, first);
-                        state.insert(class, State::Done);
-                        stack.pop();
-                    }
+                let Some(own) = definitions.get(class).filter(|_| self.defined.get(class).is_none()) else {
+                    stack.pop();
+                    continue;
+                };
+                if open.get(class).is_none() {
+                    open.insert(class, ());
+                    let fresh = |m: &u32| definitions.get(*m).is_some() && open.get(*m).is_none();
+                    stack.extend(own.iter().flatten().copied().filter(fresh));
+                } else {
+                    stack.pop();
+                    self.define(class, own, definitions);
                 }
             }
         }
     }
 
+    /// Expands the definitions of one class, once those of its members are expanded or known to be cyclic.
+    fn define(&mut self, class: u32, own: &[Vec<u32>], definitions: &Table<Vec<Vec<u32>>>) {
+        let mut sets: Vec<Vec<u32>> = Vec::new();
+        let mut cyclic = false;
+        for definition in own {
+            let mut set = Vec::new();
+            for &m in definition {
+                match self.defined.get(m) {
+                    Some(known) => set.extend(known),
+                    None => {
+                        set.push(m);
+                        cyclic |= definitions.get(m).is_some();
+                    }
+                }
+            }
+            set.sort_unstable();
+            set.dedup();
+            sets.push(set);
+        }
+        let first = sets[0].clone();
+        if cyclic {
+            self.equations.push((vec![class], first.clone()));
+        }
+        // A flat slot that stays keeps every factor's slot that it has.
+        if self.frozen.has(class) {
+            sets.iter().flatten().for_each(|v| self.frozen.spread(class, *v));
+        }
+        for other in sets.into_iter().skip(1) {
+            self.equations.push((first.clone(), other));
+        }
+        self.defined.insert(class, first);
+    }
+
     /// Cut set of a class: sorted live variables.
     fn set_of(&mut self, class: u32) -> Vec<u32> {
-        if self.frozen.contains_key(&class) {
+        if self.frozen.has(class) {
             return Vec::new();
         }
-        let set = self.defined.get(&class).cloned().unwrap_or_else(|| vec![class]);
-        self.normal(&set)
+        match self.defined.get(class).cloned() {
+            Some(set) => self.normal(&set),
+            None => self.normal(&[class]),
+        }
     }
 
     /// The set with ties, substitutions and freezes applied.
     fn normal(&mut self, set: &[u32]) -> Vec<u32> {
         let mut out = Vec::with_capacity(set.len());
         let mut todo: Vec<u32> = set.to_vec();
+        let mut replaced = BTreeSet::new();
         while let Some(v) = todo.pop() {
             let v = self.ties.find(v);
-            if self.frozen.contains_key(&v) {
+            if self.frozen.has(v) {
                 continue;
             }
-            match self.substituted.get(&v) {
-                Some(by) => todo.extend(by),
+            match self.substituted.get(v) {
+                Some(by) if replaced.insert(v) => todo.extend(by),
+                Some(_) => {}
                 None => out.push(v),
             }
         }
@@ -405,13 +461,13 @@ impl System {
             }
             _ => {
                 let pair = a.iter().find_map(|x| {
-                    let same = |y: &&u32| self.roles.contains_key(x) && self.roles.get(x) == self.roles.get(y);
+                    let same = |y: &&u32| self.roles.get(*x).is_some() && self.roles.get(*x) == self.roles.get(**y);
                     b.iter().find(same).map(|y| (*x, *y))
                 });
                 match pair {
                     Some((x, y)) => self.merge(x, y),
                     None => {
-                        let len = |v: &u32| self.roles.get(v).map_or(u32::MAX, |r| r.len);
+                        let len = |v: &u32| self.roles.get(*v).map_or(u32::MAX, |r| r.len);
                         let coarsest = a.iter().chain(b).copied().min_by_key(|v| (len(v), *v));
                         coarsest.into_iter().for_each(|v| self.freeze(v));
                     }
@@ -422,6 +478,7 @@ impl System {
 
     /// Freezes variables that every slot of some axis leaves with: without them the axis would be empty.
     fn keep_axes_alive(&mut self, axes: &Axes, class: &[u32]) {
+        let whole = self.frozen.reason(Reason::WholeAxis, None);
         for axis in axes.iter() {
             let mut slots = axes.slots(axis);
             let Some(first) = slots.next() else { continue };
@@ -433,10 +490,7 @@ impl System {
                 let here = self.set_of(class[s as usize]);
                 everywhere.retain(|v| here.contains(v));
             }
-            for v in everywhere {
-                let freeze = Freeze { reason: Reason::WholeAxis, at: first, node: None };
-                self.frozen.entry(v).or_insert(freeze);
-            }
+            everywhere.into_iter().for_each(|v| self.frozen.add(v, whole, first));
         }
     }
 
@@ -446,7 +500,7 @@ impl System {
 
     fn freeze(&mut self, v: u32) {
         let v = self.ties.find(v);
-        let freeze = Freeze { reason: Reason::Factorisation, at: v, node: None };
-        self.frozen.entry(v).or_insert(freeze);
+        let reason = self.frozen.reason(Reason::Factorisation, None);
+        self.frozen.add(v, reason, v);
     }
 }

@@ -8,9 +8,11 @@
 //! ```
 
 mod fixture;
+mod random;
 mod snapshot;
 
 pub use fixture::{Fixture, fixture, fixtures, workspace};
+pub use random::{Random, random_inputs, random_model};
 pub use snapshot::snapshot;
 
 use sparsec_ir::Model;

@@ -1,0 +1,77 @@
+//! Expectations on the lines that they are about: `testdata/analysis/*.onnxtxt`.
+//!
+//! `# group A (6): h.1 = w1.0/2` says that group A has 6 units with one slot on axis 1 of `h` and two on axis 0 of `w1`;
+//! what is said of A on several lines adds up. Every group of the model must be named, with all its axes.
+//! `# frozen y.1: graph output` says that no slot of the axis can leave, and why the first one cannot.
+
+use sparsec_analysis::{AxisOwner, Channels, audit, channels, infer};
+use sparsec_ir::Model;
+use sparsec_testkit::{fixture, fixtures};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Axes of a group as the annotations write them, and its number of units.
+type Described = (BTreeSet<String>, usize);
+
+fn found(model: &Model, channels: &Channels) -> Vec<Described> {
+    let axis = |&(axis, n): &(_, u32)| match channels.axes.owner(axis) {
+        AxisOwner::Value(v, a) => {
+            let name = &model.graph.value(v).name;
+            Some(if n == 1 { format!("{name}.{a}") } else { format!("{name}.{a}/{n}") })
+        }
+        _ => None,
+    };
+    let mut all: Vec<Described> =
+        channels.groups.iter().map(|g| (g.axes.iter().filter_map(axis).collect(), g.units.len())).collect();
+    all.sort();
+    all
+}
+
+fn expected(text: &str) -> (Vec<Described>, Vec<(String, String)>) {
+    let (mut groups, mut frozen) = (BTreeMap::<String, Described>::new(), Vec::new());
+    for note in text.lines().flat_map(|l| l.split('#').skip(1)).map(str::trim) {
+        if let Some((head, axes)) = note.strip_prefix("group ").and_then(|n| n.split_once(": ")) {
+            let (name, units) = head.split_once(" (").unwrap_or((head, ""));
+            let group = groups.entry(name.to_string()).or_default();
+            group.0.extend(axes.split('=').map(|a| a.trim().to_string()));
+            if let Ok(n) = units.trim_end_matches(')').parse() {
+                group.1 = n;
+            }
+        } else if let Some((axis, why)) = note.strip_prefix("frozen ").and_then(|n| n.split_once(": ")) {
+            frozen.push((axis.to_string(), why.to_string()));
+        }
+    }
+    let mut groups: Vec<Described> = groups.into_values().collect();
+    groups.sort();
+    (groups, frozen)
+}
+
+#[test]
+fn groups_and_frozen_axes_are_those_of_the_annotations() {
+    let all = fixtures("analysis");
+    assert!(all.len() >= 10, "the fixtures are missing");
+    let mut wrong = Vec::new();
+    for (name, path) in all {
+        let fixture = fixture(&path);
+        let (model, table) = (fixture.model(), sparsec_ops::table());
+        let inferred = infer(&model, &table);
+        assert!(inferred.problems.is_empty(), "{name}: {:?}", inferred.problems);
+        let channels = channels(&model, &inferred.facts, &table);
+        assert_eq!(audit(&model, &inferred.facts, &table, &channels), [], "{name}");
+        let (groups, frozen) = expected(&fixture.text);
+        let have = found(&model, &channels);
+        if have != groups {
+            let show = |all: &[Described]| all.iter().map(|g| format!("    {g:?}\n")).collect::<String>();
+            wrong.push(format!("{name}: found\n{}  annotated\n{}", show(&have), show(&groups)));
+        }
+        for (axis, why) in frozen {
+            let (value, index) = axis.split_once('.').expect("value.axis");
+            let value = model.graph.find(value).expect("the value exists");
+            let axis_id = channels.axes.find(value, index.parse().expect("a number")).expect("the axis is static");
+            let reason = channels.why_frozen(axis_id, 0).map(|f| f.reason.to_string());
+            if channels.can_shrink(axis_id) || reason.as_deref() != Some(why.as_str()) {
+                wrong.push(format!("{name}: {axis} is {reason:?}, annotated {why}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

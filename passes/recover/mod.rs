@@ -1,0 +1,7 @@
+//! Making the weights that are left stand in for those that are gone, in closed form.
+
+mod least_squares;
+mod observations;
+mod walk;
+
+pub use least_squares::{RecoverError, RecoverOptions, Recovered, Recovery, Skipped, recover};

@@ -1,0 +1,75 @@
+//! Single cases of removal: what follows a cut, and what is refused.
+
+use crate::common::{Subject, Verdict, runtimes};
+use sparsec_analysis::Removal;
+use sparsec_passes::remove::{RemoveError, remove};
+use sparsec_testkit::{model, random_inputs};
+
+/// The model of a text without unit `units` of its first group.
+fn cut(text: &str, units: &[usize]) -> (Subject, Removal) {
+    let subject = Subject::of(model(text));
+    let mut removal = Removal::none(&subject.channels);
+    for &u in units {
+        removal.set(subject.channels.groups[0].units[u], true);
+    }
+    (subject, removal)
+}
+
+/// The pruned model runs and equals the masked one.
+#[track_caller]
+fn check_equal(text: &str, units: &[usize]) {
+    let (subject, removal) = cut(text, units);
+    let inputs = random_inputs(&subject.model, 1, 2);
+    assert_eq!(subject.check(&removal, &runtimes(), &inputs), Ok(Verdict::Equal));
+}
+
+fn refusal(text: &str, units: &[usize]) -> RemoveError {
+    let (s, removal) = cut(text, units);
+    remove(&s.model, &s.facts, &s.table, &s.channels, &removal).expect_err("it must be refused")
+}
+
+#[test]
+fn a_scalar_index_stays_a_scalar() {
+    check_equal(
+        "g (float[n,3] x) => (float[n] y, float[n,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64 i = {5}>
+        { h = MatMul (x, w) y = Gather <axis = 1> (h, i) z = MatMul (h, v) }",
+        &[0, 3],
+    );
+}
+
+#[test]
+fn operands_of_32_bits_stay_so() {
+    check_equal(
+        "g (float[n,3] x) => (float[n,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[3,2] v = [\"location\": \"random:2\"],
+         int32[1] from = {3}, int32[1] to = {6}, int32[1] axes = {1}>
+        { h = MatMul (x, w) s = Slice (h, from, to, axes) z = MatMul (s, v) }",
+        &[0, 2],
+    );
+}
+
+#[test]
+fn a_size_that_scales_data_is_not_changed() {
+    let text = "g (float[n,3] x) => (float[n,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64 one = {1}>
+        { h = MatMul (x, w) s = Shape (h) d = Gather (s, one) c = Cast <to = 1> (d) r = Sqrt (c)
+          q = Div (h, r) z = MatMul (q, v) }";
+    let error = refusal(text, &[1]);
+    assert!(
+        matches!(&error, RemoveError::Number { before, after, .. } if before == "[6]" && after == "[5]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_size_that_decides_a_shape_may_change() {
+    check_equal(
+        "g (float[n,3,2,2] x) => (float[n,2] z)
+        <float[6,3,1,1] w = [\"location\": \"random:1\"], float[24,2] v = [\"location\": \"random:2\"],
+         int64[1] from = {0}, int64[1] to = {2}, int64[1] rest = {-1}>
+        { h = Conv (x, w) s = Shape (h) a = Slice (s, from, to) t = Concat <axis = 0> (a, rest) f = Reshape (h, t)
+          k = Flatten (f) z = MatMul (k, v) }",
+        &[0, 4],
+    );
+}

@@ -1,0 +1,160 @@
+//! The oracle: on any input the pruned model equals the masked one.
+
+use sparsec_analysis::{Channels, Removal, channels, infer};
+use sparsec_ir::{Dim, Facts, Model, OpTable, Tensor, verify};
+use sparsec_passes::remove::{RemoveError, mask, remove};
+use sparsec_runtime::{Runtime, RuntimeError};
+use sparsec_testkit::Random;
+
+/// Failures of runtimes on valid models, by what they say.
+const DEFECTS: &[&str] = &["xw not contiguous"];
+
+/// How many units of a group stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// A random number in random places, groups left whole now and then.
+    Some,
+    /// One.
+    One,
+}
+
+/// What became of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Both models agree.
+    Equal,
+    /// Nothing can be cut.
+    Whole,
+    /// The plan was refused for a reason that a plan can have.
+    Refused,
+    /// The runtime cannot run the original model.
+    NoRuntime,
+}
+
+/// A model with what the analyses say of it.
+pub(crate) struct Subject {
+    pub(crate) model: Model,
+    pub(crate) table: OpTable,
+    pub(crate) facts: Facts,
+    pub(crate) channels: Channels,
+}
+
+impl Subject {
+    pub(crate) fn of(model: Model) -> Self {
+        let table = sparsec_ops::table();
+        let facts = infer(&model, &table).facts;
+        let channels = channels(&model, &facts, &table);
+        Self { model, table, facts, channels }
+    }
+
+    /// A random removal that leaves something of every group.
+    pub(crate) fn removal(&self, random: &mut Random, keep: Keep) -> Removal {
+        let mut removal = Removal::none(&self.channels);
+        for group in &self.channels.groups {
+            let n = group.units.len() as u64;
+            let stay = match keep {
+                Keep::One => 1,
+                Keep::Some => 1 + random.below(n),
+            };
+            let mut order = group.units.clone();
+            for i in (1..order.len()).rev() {
+                order.swap(i, random.below(i as u64 + 1) as usize);
+            }
+            order.iter().skip(stay as usize).for_each(|u| removal.set(*u, true));
+        }
+        removal
+    }
+
+    /// Cuts, verifies, infers and runs; the error says what differs.
+    pub(crate) fn check(
+        &self,
+        removal: &Removal,
+        runtimes: &[Box<dyn Runtime>],
+        inputs: &[Tensor],
+    ) -> Result<Verdict, String> {
+        if removal.is_empty() {
+            return Ok(Verdict::Whole);
+        }
+        let pruned = match remove(&self.model, &self.facts, &self.table, &self.channels, removal) {
+            Ok(m) => m,
+            Err(RemoveError::Empty { .. }) => return Ok(Verdict::Refused),
+            Err(e) => return Err(format!("remove: {e}")),
+        };
+        verify(&pruned).map_err(|v| format!("verifier: {v:?}"))?;
+        self.compare_shapes(&pruned, removal)?;
+        let masked = mask(&self.model, &self.facts, &self.channels, removal).map_err(|e| format!("mask: {e}"))?;
+        verify(&masked).map_err(|v| format!("verifier on the masked model: {v:?}"))?;
+        let mut verdict = Verdict::NoRuntime;
+        let mut wrong = Vec::new();
+        for runtime in runtimes {
+            match self.agree(runtime.as_ref(), &masked, &pruned, inputs) {
+                Ok(true) => verdict = Verdict::Equal,
+                Ok(false) => {}
+                Err(why) => wrong.push(format!("{}: {why}", runtime.name())),
+            }
+        }
+        // What one runtime finds equal and another does not is a defect of the other.
+        if wrong.is_empty() || verdict == Verdict::Equal { Ok(verdict) } else { Err(wrong.join("; ")) }
+    }
+
+    /// Whether one runtime gives the same outputs for both models; `false` where it cannot run the original.
+    fn agree(&self, runtime: &dyn Runtime, masked: &Model, pruned: &Model, inputs: &[Tensor]) -> Result<bool, String> {
+        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+        let run = |m: &Model| runtime.load(m, &shapes, 1).and_then(|s| s.run(inputs));
+        let (whole, masked, pruned) = (run(&self.model), run(masked), run(pruned));
+        let known = |e: &RuntimeError| DEFECTS.iter().any(|d| e.to_string().contains(d));
+        if whole.is_err() || [&masked, &pruned].into_iter().any(|r| r.as_ref().is_err_and(known)) {
+            return Ok(false);
+        }
+        let want = masked.map_err(|e| format!("masked model: {e}"))?;
+        let have = pruned.map_err(|e| format!("pruned model: {e}"))?;
+        for (i, (w, h)) in want.iter().zip(&have).enumerate() {
+            let label = &self.model.graph.value(self.model.graph.outputs()[i]).name;
+            close(w, h).map_err(|e| format!("output `{label}`: {e}"))?;
+        }
+        Ok(true)
+    }
+
+    /// Inference of the pruned model gives the sizes that the plan implies, for every value and without problems.
+    fn compare_shapes(&self, pruned: &Model, removal: &Removal) -> Result<(), String> {
+        let again = infer(pruned, &self.table);
+        if again.problems.len() > infer(&self.model, &self.table).problems.len() {
+            return Err(format!("inference of the pruned model: {:?}", again.problems));
+        }
+        let expected = self.channels.facts_after(&self.model, &self.facts, removal);
+        for (v, value) in self.model.graph.values() {
+            let (e, f) = (&expected.get(v).shape, &again.facts.get(v).shape);
+            let sizes = |s: &Option<Vec<Dim>>| s.iter().flatten().map(Dim::as_const).collect::<Vec<_>>();
+            if sizes(e) != sizes(f) {
+                return Err(format!("`{}` is {:?}, planned {:?}", value.name, sizes(f), sizes(e)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Equal up to 1e-4 of the largest element.
+fn close(want: &Tensor, have: &Tensor) -> Result<(), String> {
+    if want.dims != have.dims {
+        return Err(format!("shape {:?} instead of {:?}", have.dims, want.dims));
+    }
+    let Ok(w) = want.to_f64() else {
+        return if want.data == have.data { Ok(()) } else { Err("whole numbers differ".to_string()) };
+    };
+    let h = have.to_f64().map_err(|e| e.to_string())?;
+    let largest = w.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let bound = 1e-4 * largest + 1e-6;
+    match w.iter().zip(&h).position(|(a, b)| (a - b).abs() > bound || a.is_nan() != b.is_nan()) {
+        Some(i) => Err(format!("element {i} is {} instead of {}, where the largest is {largest}", h[i], w[i])),
+        None => Ok(()),
+    }
+}
+
+/// tract, and ONNX Runtime where `SPARSEC_ORT` names its library.
+pub(crate) fn runtimes() -> Vec<Box<dyn Runtime>> {
+    let mut all = vec![sparsec_runtime::default_runtime().expect("tract is built in")];
+    if std::env::var_os("SPARSEC_ORT").is_some() {
+        all.push(sparsec_runtime::open("ort").expect("SPARSEC_ORT names ONNX Runtime"));
+    }
+    all
+}
