@@ -13,6 +13,7 @@
 pub mod canonicalise;
 mod manager;
 mod pipeline;
+pub mod recover;
 pub mod remove;
 
 pub use manager::{

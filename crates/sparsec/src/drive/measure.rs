@@ -1,0 +1,219 @@
+//! What the samples say: the order of each group's units, and the curve of the output's error.
+
+use super::{DriveError, Observer, Prepared};
+use serde::{Deserialize, Serialize};
+use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
+use sparsec_cost::Target;
+use sparsec_ir::{Tensor, ValueId};
+use sparsec_passes::remove::mask;
+use sparsec_plan::Curve;
+use sparsec_runtime::{Runtime, run_batches};
+
+/// Samples that the measurements run on.
+pub struct Samples<'a> {
+    /// Inputs in the order of the graph's (first axis: samples).
+    pub inputs: &'a [Tensor],
+    /// Threads to work with.
+    pub threads: usize,
+}
+
+/// Order and error curve of one group, as `sparsec sensitivity` writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupCurve {
+    /// Group.
+    pub id: String,
+    /// Units by worth, the one most worth keeping first.
+    pub order: Vec<u32>,
+    /// Counts that the group may keep, ascending.
+    pub counts: Vec<u32>,
+    /// Divergence of the output at each count, all other groups whole.
+    pub error: Vec<f64>,
+}
+
+/// Curves of all groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curves {
+    /// Form of the file.
+    pub schema: String,
+    /// One entry a group, in the model's order.
+    pub groups: Vec<GroupCurve>,
+}
+
+/// Form of a file of curves.
+const SCHEMA: &str = "sparsec/curves@1";
+
+impl Curves {
+    /// Checks that the curves are of this model.
+    pub fn check(&self, dense: &Prepared) -> Result<(), DriveError> {
+        let wrong = |group: &str, why| Err(DriveError::Curves { group: group.to_string(), why });
+        for (g, c) in dense.channels.groups.iter().zip(&self.groups) {
+            let mut sorted = c.order.clone();
+            sorted.sort_unstable();
+            if g.id != c.id {
+                return wrong(&c.id, "is not the group in its place");
+            }
+            if sorted.len() != g.units.len() || sorted.iter().zip(0..).any(|(a, b)| *a != b) {
+                return wrong(&c.id, "does not order the units of the group");
+            }
+            let rising = c.counts.windows(2).all(|w| w[0] < w[1]);
+            let full = c.counts.last() == Some(&(g.units.len() as u32)) && c.counts.first().is_some_and(|k| *k > 0);
+            if !rising || !full || c.error.len() != c.counts.len() || c.error.iter().any(|e| !e.is_finite()) {
+                return wrong(&c.id, "has counts or errors that do not fit");
+            }
+        }
+        if dense.channels.groups.len() != self.groups.len() {
+            return wrong("", "is missing");
+        }
+        Ok(())
+    }
+    /// Orders of the units, by group.
+    pub fn orders(&self) -> Vec<Vec<u32>> {
+        self.groups.iter().map(|g| g.order.clone()).collect()
+    }
+    /// Curves for the search.
+    pub fn curves(&self) -> Vec<Curve> {
+        self.groups.iter().map(|g| Curve::new(g.counts.clone(), g.error.clone())).collect()
+    }
+}
+
+/// Ridge of the compensation that probes use, relative to the mean variance.
+const RIDGE: f64 = 1e-3;
+/// Samples that a probe compares outputs on: enough that curves rank groups alike from one draw to the next.
+const PROBE_SAMPLES: u64 = 192;
+/// Shares of a group's units at which its curve is measured.
+const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
+/// No group keeps less than this share of its units: what is left could not stand in for it.
+const LEAST_SHARE: f64 = 0.1;
+
+/// Ranks every group's units and measures its curve.
+pub fn measure(
+    dense: &Prepared,
+    runtime: &dyn Runtime,
+    samples: &Samples,
+    target: &Target,
+    watch: &dyn Observer,
+) -> Result<Curves, DriveError> {
+    let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
+    let consumers = consumers(model, facts, &dense.table, channels)?;
+    let mut wanted: Vec<(ValueId, usize)> = Vec::new();
+    for c in consumers.iter().flatten() {
+        wanted.push((c.x, c.axis));
+        if let Other::Activation(v, axis) = c.other {
+            wanted.push((v, axis));
+        }
+    }
+    wanted.sort();
+    wanted.dedup();
+    let count = samples.inputs.first().map_or(0, |t| t.dims[0]);
+    watch.stage("calibrate", count.div_ceil(128));
+    let step = || {
+        watch.done(1);
+        watch.interrupted()
+    };
+    let grams = grams(runtime, model, facts, samples.inputs, &wanted, samples.threads, &step)?;
+
+    watch.stage("rank", consumers.len() as u64);
+    let mut rankings: Vec<Ranking> = Vec::new();
+    for (group, list) in channels.groups.iter().zip(&consumers) {
+        if watch.interrupted() {
+            return Err(DriveError::Interrupted);
+        }
+        let mut views = Vec::new();
+        for c in list {
+            let covariance = match c.other {
+                // Logits see the activations as they are, not about their mean.
+                Other::Activation(..) => grams[&(c.x, c.axis)].uncentred(),
+                Other::Constant(..) | Other::Grouped(..) => grams[&(c.x, c.axis)].covariance.clone(),
+            };
+            views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
+        }
+        rankings.push(rank(group.units.len(), &views));
+        watch.done(1);
+    }
+
+    let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
+    let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
+    let part = samples_for(samples.inputs, PROBE_SAMPLES);
+    let outputs = run_batches(runtime, model, &part, 32, samples.threads)?;
+    watch.stage("sensitivity", probes.iter().map(|p| p.len() as u64).sum());
+    let probe = Probe {
+        runtime,
+        model,
+        facts,
+        table: &dense.table,
+        channels,
+        consumers: &consumers,
+        grams: &grams,
+        inputs: &part,
+        dense: &outputs,
+        mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
+        ridge: RIDGE,
+    };
+    let found = sensitivity(&probe, &rankings, &probes, &|| {
+        watch.done(1);
+        watch.interrupted()
+    })?;
+    let mut groups = Vec::new();
+    for ((group, s), counts) in channels.groups.iter().zip(found).zip(grids) {
+        let error = counts.iter().map(|k| s.error_at(*k)).collect();
+        let curve = Curve::new(counts, error);
+        groups.push(GroupCurve { id: group.id.clone(), order: s.ranking.order, counts: curve.counts, error: curve.error });
+    }
+    Ok(Curves { schema: SCHEMA.to_string(), groups })
+}
+
+/// Counts that a group may keep on the target: where each unit is `span` channels of an axis, `count · span` stays a
+/// multiple of what keeps the target's fast path.
+fn grid(group: &sparsec_analysis::Group, target: &Target) -> Vec<u32> {
+    let units = group.units.len() as u32;
+    let span = group.axes.iter().map(|(_, n)| *n).min().unwrap_or(1);
+    let legal = u32::try_from(target.channels.legal).unwrap_or(1).max(1);
+    let step = if units * span >= 2 * legal { legal / gcd(legal, span) } else { 1 };
+    let least = ((f64::from(units) * LEAST_SHARE).ceil() as u32).max(1);
+    let mut out: Vec<u32> = (1..units).filter(|k| k % step == 0 && *k >= least).collect();
+    out.push(units);
+    out
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Counts of the grid that lie nearest to the shares that are measured, without the full one.
+fn probe_counts(grid: &[u32]) -> Vec<u32> {
+    let Some((&units, rest)) = grid.split_last() else { return Vec::new() };
+    let nearest = |share: &f64| {
+        let wanted = share * f64::from(units);
+        rest.iter().copied().min_by(|a, b| (f64::from(*a) - wanted).abs().total_cmp(&(f64::from(*b) - wanted).abs()))
+    };
+    let mut out: Vec<u32> = PROBE_SHARES.iter().filter_map(nearest).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// At most `n` samples, the first ones.
+pub fn samples_for(inputs: &[Tensor], n: u64) -> Vec<Tensor> {
+    inputs
+        .iter()
+        .map(|t| {
+            let keep: Vec<u32> = (0..t.dims[0].min(n) as u32).collect();
+            t.gather(0, &keep).unwrap_or_else(|_| t.clone())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_lie_on_the_grid_and_never_at_all_units() {
+        assert_eq!(probe_counts(&[4, 8, 12, 16]), [4, 8, 12]);
+        assert_eq!(probe_counts(&[1, 2]), [1]);
+        assert_eq!(probe_counts(&[3]), Vec::<u32>::new());
+    }
+}
+

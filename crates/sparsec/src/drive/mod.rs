@@ -1,0 +1,126 @@
+//! The flow: prepare → measure → decide → cut → recover. Each step is a function of what came before; the command line
+//! prints what they return.
+
+mod cut;
+mod decide;
+mod measure;
+mod prepare;
+mod pricing;
+mod verify;
+
+pub use cut::{Cut, cut, cut_and_recover};
+pub use decide::{Decision, decide, random_removal, removal_of};
+pub use measure::{Curves, GroupCurve, Samples, measure, samples_for};
+pub use prepare::{Prepared, prepare, prepare_with};
+pub use pricing::Pricing;
+pub use verify::{Comparison, compare, random_inputs, verify};
+
+use sparsec_calib::CalibError;
+use sparsec_ir::TensorError;
+use sparsec_passes::PassError;
+use sparsec_passes::recover::RecoverError;
+use sparsec_passes::remove::RemoveError;
+use sparsec_plan::{PlanError, SearchError};
+use sparsec_runtime::RuntimeError;
+use thiserror::Error;
+
+/// Who is told how far the work is, and says when to stop.
+pub trait Observer: Sync {
+    /// A stage of `steps` steps begins.
+    fn stage(&self, name: &'static str, steps: u64);
+    /// So many steps of the stage are done.
+    fn done(&self, steps: u64);
+    /// Whether to stop at the next good place.
+    fn interrupted(&self) -> bool;
+    /// Something a user should know.
+    fn note(&self, text: &str);
+}
+
+/// An observer that hears nothing and never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Observer for Quiet {
+    fn stage(&self, _: &'static str, _: u64) {}
+    fn done(&self, _: u64) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+    fn note(&self, _: &str) {}
+}
+
+/// Why the flow stopped.
+#[derive(Debug, Error)]
+pub enum DriveError {
+    /// A pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The plan does not fit the model.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A removal failed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// Statistics could not be computed.
+    #[error(transparent)]
+    Calib(#[from] CalibError),
+    /// Weights could not be re-solved.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The runtime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A result cannot be read.
+    #[error("output `{value}`: {source}")]
+    Output {
+        /// Output.
+        value: String,
+        /// Why.
+        source: TensorError,
+    },
+    /// An input has a size that nothing gives.
+    #[error("axis {axis} of input `{input}` has no known size")]
+    OpenSize {
+        /// Input.
+        input: String,
+        /// Axis.
+        axis: usize,
+    },
+    /// Samples for a model whose inputs do not start with the samples' axis.
+    #[error("input `{input}` has no axis for samples: its first axis is fixed to {size}")]
+    NoSampleAxis {
+        /// Input.
+        input: String,
+        /// Size of its first axis.
+        size: u64,
+    },
+    /// Curves of another model.
+    #[error("the curves are of another model: group `{group}` {why}")]
+    Curves {
+        /// Group.
+        group: String,
+        /// What differs.
+        why: &'static str,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<SearchError> for DriveError {
+    fn from(e: SearchError) -> Self {
+        match e {
+            SearchError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl DriveError {
+    /// Whether the user asked for it.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted | Self::Calib(CalibError::Interrupted) | Self::Recover(RecoverError::Interrupted)
+        )
+    }
+}

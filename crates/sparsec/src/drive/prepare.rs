@@ -1,0 +1,97 @@
+//! From a loaded model to one that the analyses can read, with its channels.
+
+use super::{DriveError, Observer};
+use sparsec_analysis::{Channels, channels, infer};
+use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
+use sparsec_passes::canonicalise::Evaluator;
+use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
+use sparsec_runtime::Runtime;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A canonical model and what is known of it.
+pub struct Prepared {
+    /// The model, canonical.
+    pub model: Model,
+    /// Shapes, symbolic where the inputs are.
+    pub facts: Facts,
+    /// What can be cut.
+    pub channels: Channels,
+    /// The operators.
+    pub table: OpTable,
+    /// What the passes left alone.
+    pub remarks: Vec<Remark>,
+}
+
+/// Canonicalises a model and solves its channels. Constants are folded by `runtime`, where there is one.
+pub fn prepare(model: &Model, runtime: Option<Arc<dyn Runtime>>, watch: &dyn Observer) -> Result<Prepared, DriveError> {
+    let table = sparsec_ops::table();
+    let mut manager = Manager::new(&table);
+    if cfg!(debug_assertions) {
+        manager = manager.verify(Verify::Each);
+    }
+    prepare_with(model, runtime, &mut manager, table.clone(), watch)
+}
+
+/// [`prepare`] under a manager of the caller's, which may print, verify and stop early.
+pub fn prepare_with(
+    model: &Model,
+    runtime: Option<Arc<dyn Runtime>>,
+    manager: &mut Manager,
+    table: OpTable,
+    watch: &dyn Observer,
+) -> Result<Prepared, DriveError> {
+    let mut model = model.clone();
+    watch.stage("canonicalise", 1);
+    let mut cx = manager.context();
+    if let Some(runtime) = runtime {
+        cx.put(Evaluator(runtime));
+    }
+    let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
+    let remarks = std::mem::take(&mut cx.remarks);
+    let facts = infer(&model, &table).facts;
+    let channels = channels(&model, &facts, &table);
+    watch.done(1);
+    Ok(Prepared { model, facts, channels, table, remarks })
+}
+
+impl Prepared {
+    /// Sizes of every symbol of the inputs: `batch` for the first axes, `sizes` by name for the others.
+    pub fn sizes(&self, batch: u64, sizes: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>, DriveError> {
+        let mut known = sizes.clone();
+        let graph = &self.model.graph;
+        for v in graph.inputs() {
+            let Some(Type::Tensor { shape: Some(shape), .. }) = &graph.value(v).ty else { continue };
+            let shape = self.facts.get(v).shape.as_ref().unwrap_or(shape);
+            for (axis, dim) in shape.iter().enumerate() {
+                for s in dim.syms() {
+                    if axis == 0 {
+                        known.entry(s.to_string()).or_insert(batch);
+                    } else if !known.contains_key(s.as_ref()) {
+                        return Err(DriveError::OpenSize { input: graph.value(v).name.clone(), axis });
+                    }
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Facts with every size of the inputs bound.
+    pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
+        self.facts.bind(&|s| sizes.get(s).copied())
+    }
+
+    /// Sizes that samples of these shapes (first axis: samples) give to the symbols of the inputs, with one sample.
+    pub fn sizes_of(&self, shapes: &[Vec<u64>]) -> BTreeMap<String, u64> {
+        let mut out = BTreeMap::new();
+        for (v, sizes) in self.model.graph.inputs().zip(shapes) {
+            let dims = self.facts.get(v).shape.clone().unwrap_or_default();
+            for (axis, (dim, size)) in dims.iter().zip(sizes).enumerate() {
+                if let Some(s) = Dim::as_sym(dim) {
+                    out.entry(s.to_string()).or_insert(if axis == 0 { 1 } else { *size });
+                }
+            }
+        }
+        out
+    }
+}
