@@ -14,6 +14,8 @@ mod render;
 mod table;
 mod talk;
 mod values;
+#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
+mod watch;
 
 use clap::Parser;
 use exit::Exit;

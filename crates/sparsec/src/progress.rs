@@ -21,6 +21,10 @@ impl Stage {
     pub(crate) fn advance(&self, n: u64) {
         self.0.inc(n);
     }
+    /// Prints without tearing the bar.
+    pub(crate) fn suspend(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
 }
 
 impl Drop for Stage {
