@@ -44,7 +44,6 @@ impl Global {
 }
 
 /// Options of commands that run passes.
-#[allow(dead_code, reason = "read by commands that are wired in with the driver")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Passes")]
 pub(crate) struct PassArgs {
@@ -67,6 +66,12 @@ pub(crate) struct PassArgs {
 pub(crate) enum Command {
     Inspect(cmd::inspect::InspectArgs),
     Estimate(cmd::estimate::EstimateArgs),
+    Sensitivity(cmd::sensitivity::SensitivityArgs),
+    Plan(cmd::plan::PlanArgs),
+    Apply(cmd::apply::ApplyArgs),
+    Verify(cmd::verify::VerifyArgs),
+    Report(cmd::report::ReportArgs),
+    Opt(cmd::opt::OptArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
     Target(cmd::target::TargetArgs),

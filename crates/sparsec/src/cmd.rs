@@ -1,6 +1,5 @@
 //! One file a command: what it takes, what it does, what it prints.
 
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod apply;
 pub(crate) mod bench;
 #[allow(dead_code, reason = "wired in with the driver")]
@@ -10,20 +9,14 @@ pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod inspect;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod limits;
 pub(crate) mod model;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod opt;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod plan;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod report;
 pub(crate) mod samples;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod sensitivity;
 pub(crate) mod target;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod verify;
 #[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod why;
@@ -37,8 +30,14 @@ use crate::talk::Talk;
 pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
     let talk = Talk::new(&cli.global);
     match cli.command {
-        Command::Inspect(args) => inspect::run(&args, talk),
-        Command::Estimate(args) => estimate::run(&args, talk),
+        Command::Inspect(args) => inspect::run(&args, &cli.global, talk),
+        Command::Estimate(args) => estimate::run(&args, &cli.global, talk),
+        Command::Sensitivity(args) => sensitivity::run(&args, &cli.global, talk),
+        Command::Plan(args) => plan::run(&args, &cli.global, talk),
+        Command::Apply(args) => apply::run(&args, &cli.global, talk),
+        Command::Verify(args) => verify::run(&args, &cli.global, talk),
+        Command::Report(args) => report::run(&args, talk),
+        Command::Opt(args) => opt::run(&args, &cli.global, talk),
         Command::Eval(args) => eval::run(&args, &cli.global, talk),
         Command::Bench(args) => bench::run(&args, &cli.global, talk),
         Command::Target(args) => target::run(&args, talk),

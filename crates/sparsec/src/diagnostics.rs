@@ -92,6 +92,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "export the model again, or repair it with the tool that wrote it.",
     ),
     entry(
+        "S0107",
+        "a text is no graph",
+        "Files that end in `.onnxtxt` hold a graph in ONNX's text syntax. The message gives line and column.",
+        "look at the place that the message names. `sparsec opt MODEL --weights full` prints a graph that can be read back.",
+    ),
+    entry(
         "S0201",
         "samples cannot be read",
         "A file of samples cannot be opened, is cut off, or declares sizes that its bytes do not bear out. Python objects, text and \
@@ -204,6 +210,87 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "pass `--batch N` for the first axis, or `--data` with samples.",
     ),
     entry(
+        "S0301",
+        "no such pass",
+        "A pass is named on the command line, and there is none of this name.",
+        "`sparsec opt --help` lists the passes.",
+    ),
+    entry(
+        "S0302",
+        "the model cannot be made canonical",
+        "The graph contradicts itself, a function calls itself, or a constant is not what it says. The message names the place.",
+        "check the model with `onnx.checker`, and export it again.",
+    ),
+    entry(
+        "S0303",
+        "a pass is defective",
+        "A pass left a broken graph, changed it unasked, or does not come to rest. No model should lead here.",
+        "please report it, with the model if you may share it. `--verify-each` names the first pass that breaks it, `--rewrite-limit` the rewrite.",
+    ),
+    entry(
+        "S0304",
+        "no such slot",
+        "A slot is `VALUE:AXIS` or `VALUE:AXIS:INDEX`, both counted from 0; in place of a value, a node stands for its first result. Names are those of the \
+         canonical graph: values that were folded into constants or merged are gone.",
+        "`sparsec opt MODEL` prints the canonical graph with its names.",
+    ),
+    entry(
+        "S0401",
+        "the plan cannot be read",
+        "The file is no plan, or of a version that this build does not read. The message gives line and column.",
+        "compare with a plan that `sparsec plan` writes.",
+    ),
+    entry(
+        "S0402",
+        "the plan does not fit the model",
+        "The plan names a group or unit that the model does not have, or names one twice, or leaves a group nothing.",
+        "`sparsec inspect --groups` lists groups and units. A plan fits the model that it was made for; groups have the same names in a re-trained one.",
+    ),
+    entry(
+        "S0403",
+        "the plan is for another model",
+        "The plan states the SHA-256 of the model file that it was made for, and this file has another.",
+        "make a plan for this model. Where the weights differ but the graph is the same, the plan can be used: drop `model_sha256` from it.",
+    ),
+    entry(
+        "S0404",
+        "the curves do not fit",
+        "The file holds no curves, is of another form, or is of a model with other groups.",
+        "measure them with `sparsec sensitivity`, on this model.",
+    ),
+    entry(
+        "S0405",
+        "limits cannot be met",
+        "Nothing more can be cut, and a limit does not hold still: what is left is frozen, or the last share of every group that is never cut. The plan \
+         that comes closest was written.",
+        "relax the limit. `sparsec inspect` says what is frozen and why.",
+    ),
+    entry(
+        "S0406",
+        "the smaller model differs",
+        "Removing channels must leave what masking them leaves, to rounding. It does not: the model is not the one that the plan leads to, or a rule of an \
+         operator is wrong.",
+        "check that model, smaller model and plan belong together; if they do, please report it.",
+    ),
+    entry(
+        "S0411",
+        "channels cannot be removed",
+        "A node or constant cannot follow the cut. The message names it.",
+        "take the group that the node belongs to out of the plan; please report the model if you may share it.",
+    ),
+    entry(
+        "S0412",
+        "activations are not finite",
+        "An activation overflows on the samples, so nothing can be measured on it.",
+        "check the scale of the samples (`--scale`), and the model.",
+    ),
+    entry(
+        "S0413",
+        "statistics cannot be computed",
+        "A weight or activation is not what the measurement is made for. The message names it.",
+        "try another runtime; where that fails too, please report it.",
+    ),
+    entry(
         "S0501",
         "the runtime lacks an operator",
         "The runtime cannot run an operator of the model, or is known to compute it wrongly.",
@@ -246,6 +333,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "The file cannot be read, is no YAML, has a key that is not known or lacks one, or a figure is out of range. The message gives \
          line and column.",
         "compare with `sparsec target show generic-x86`.",
+    ),
+    entry(
+        "S0701",
+        "the report cannot be used",
+        "The file is no report, or of a form that this build does not read, or the page cannot be made.",
+        "compile again with this build.",
     ),
 ];
 

@@ -2,10 +2,17 @@
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
+use sparsec::drive::DriveError;
+use sparsec_calib::CalibError;
 use sparsec_calib::data::DataError;
 use sparsec_calib::metric::{Metric, MetricError};
 use sparsec_cost::TargetError;
+use sparsec_ir::text::TextError;
 use sparsec_onnx::OnnxError;
+use sparsec_passes::PassError;
+use sparsec_passes::recover::RecoverError;
+use sparsec_plan::PlanError;
+use sparsec_report::ReportError;
 use sparsec_runtime::RuntimeError;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -28,6 +35,104 @@ pub(crate) enum CliError {
     /// The target file.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A step of the flow.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// A report.
+    #[error("`{}`", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ReportError,
+    },
+    /// A graph in text syntax.
+    #[error("`{}`, {source}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Place and problem.
+        source: TextError,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of curves that is none.
+    #[error("`{}` holds no curves", path.display())]
+    NoCurves {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Curves of another form.
+    #[error("`{}` has curves of form `{found}`", path.display())]
+    CurveForm {
+        /// The file.
+        path: PathBuf,
+        /// Form that it states.
+        found: String,
+    },
+    /// A plan for another model.
+    #[error("the plan `{}` is for a model file with SHA-256 `{planned}`, and `{}` has `{found}`", plan.display(), model.display())]
+    OtherModel {
+        /// The plan.
+        plan: PathBuf,
+        /// Model that the plan names.
+        planned: String,
+        /// The model.
+        model: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// Limits that no plan holds.
+    #[error("limits cannot be met: {}", kinds.join(", "))]
+    Unmet {
+        /// What is limited.
+        kinds: Vec<&'static str>,
+    },
+    /// A smaller model that does not compute what it should.
+    #[error("the smaller model differs from the masked one: by {max_abs_error:.3e}, relative {max_rel_error:.3e}")]
+    Unequal {
+        /// Largest difference.
+        max_abs_error: f64,
+        /// Largest difference relative to the output.
+        max_rel_error: f64,
+    },
+    /// Text that names no slot.
+    #[error("`{text}` is not of the form VALUE:AXIS or VALUE:AXIS:INDEX")]
+    SlotForm {
+        /// The text.
+        text: String,
+    },
+    /// A value that the canonical graph does not have.
+    #[error("the {} `{name}`", if *folded { "canonical graph no longer has" } else { "model has no value or node" })]
+    NoValue {
+        /// The name.
+        name: String,
+        /// Whether the model had it before it was made canonical.
+        folded: bool,
+        /// Names that are close.
+        near: Vec<String>,
+    },
+    /// An axis or index that a value does not have.
+    #[error("`{value}` has no {what}: it is {ty}")]
+    NoSlot {
+        /// The value.
+        value: String,
+        /// What it lacks.
+        what: String,
+        /// Its type.
+        ty: String,
+    },
     /// Ctrl-C.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -99,8 +204,12 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::Drive(e) => drive_exit(e),
+            Self::Unmet { .. } => Exit::Limits,
+            Self::Unequal { .. } => Exit::Gate,
+            Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
             Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
-            Self::Runtime(RuntimeError::UnknownRuntime { .. } | RuntimeError::NoLibrary) => Exit::Usage,
+            Self::Runtime(e) => runtime_exit(e),
             Self::Target(TargetError::Unknown { .. }) => Exit::Usage,
             Self::Data(DataError::ScaleName { .. } | DataError::ScaleUnnamed { .. } | DataError::ScaleTwice { .. }) => {
                 Exit::Usage
@@ -112,6 +221,15 @@ impl CliError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Interrupted(_) => "S0004",
+            Self::Drive(e) => drive_code(e),
+            Self::Read { .. } => "S0101",
+            Self::Text { .. } => "S0107",
+            Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => "S0304",
+            Self::OtherModel { .. } => "S0403",
+            Self::NoCurves { .. } | Self::CurveForm { .. } => "S0404",
+            Self::Unmet { .. } => "S0405",
+            Self::Unequal { .. } => "S0406",
+            Self::Report { .. } => "S0701",
             Self::Write { .. } | Self::Stdout(_) => "S0003",
             Self::UnknownCode { .. } => "S0005",
             Self::Model(e) => model_code(e),
@@ -136,6 +254,15 @@ impl CliError {
     /// What to do about it, where that is known for this very case.
     pub(crate) fn help(&self) -> Option<String> {
         match self {
+            Self::Drive(e) => drive_help(e),
+            Self::Text { source, .. } => source.help.map(str::to_string),
+            Self::OtherModel { .. } => Some("make a plan for this model; drop `model_sha256` from the plan if the two differ in name only".into()),
+            Self::CurveForm { .. } => Some("measure them again with `sparsec sensitivity`".into()),
+            Self::Unmet { .. } => Some("the plan is the cheapest there is; relax the limits, or see `sparsec inspect` for what is frozen".into()),
+            Self::NoValue { near, .. } if !near.is_empty() => Some(format!("near names: {}", near.join(", "))),
+            Self::NoValue { .. } | Self::SlotForm { .. } => {
+                Some("`sparsec inspect --groups` and `sparsec opt MODEL` show names of values".into())
+            }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
             Self::NoDense { .. } => Some("pass `--dense MODEL`".into()),
             Self::OpenSize { .. } => Some("`estimate` takes `--dim NAME=N`, `bench` takes sizes from `--data SAMPLES`".into()),
@@ -152,6 +279,92 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+fn runtime_exit(e: &RuntimeError) -> Exit {
+    match e {
+        RuntimeError::UnknownRuntime { .. } | RuntimeError::NoLibrary => Exit::Usage,
+        _ => Exit::Input,
+    }
+}
+
+fn drive_exit(e: &DriveError) -> Exit {
+    match e {
+        _ if e.is_interruption() => Exit::Interrupted,
+        DriveError::OpenSize { .. } | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
+        // What only a defect of a pass can bring about.
+        DriveError::Pass(
+            PassError::MissingArtifact { .. }
+            | PassError::Unreported { .. }
+            | PassError::Broken { .. }
+            | PassError::NoFixpoint { .. },
+        ) => Exit::Internal,
+        DriveError::Runtime(e) => runtime_exit(e),
+        _ => Exit::Input,
+    }
+}
+
+fn drive_code(e: &DriveError) -> &'static str {
+    match e {
+        DriveError::Interrupted => "S0004",
+        DriveError::Pass(e) => match e {
+            PassError::UnknownPass { .. } => "S0301",
+            PassError::Constant { .. }
+            | PassError::RecursiveFunction { .. }
+            | PassError::BrokenInput { .. }
+            | PassError::TooManyNodes { .. } => "S0302",
+            PassError::MissingArtifact { .. }
+            | PassError::Unreported { .. }
+            | PassError::Broken { .. }
+            | PassError::NoFixpoint { .. } => "S0303",
+        },
+        DriveError::Plan(PlanError::Syntax { .. } | PlanError::Version { .. }) => "S0401",
+        DriveError::Plan(_) => "S0402",
+        DriveError::Remove(_) => "S0411",
+        DriveError::Calib(e) => calib_code(e),
+        DriveError::Recover(e) => match e {
+            RecoverError::Runtime(e) => runtime_code(e),
+            RecoverError::Calib(e) => calib_code(e),
+            RecoverError::Interrupted => "S0004",
+            RecoverError::Activation { .. } | RecoverError::NoValue { .. } => "S0413",
+        },
+        DriveError::Runtime(e) => runtime_code(e),
+        DriveError::Output { .. } => "S0225",
+        DriveError::OpenSize { .. } => "S0226",
+        DriveError::NoSampleAxis { .. } => "S0205",
+        DriveError::Curves { .. } => "S0404",
+    }
+}
+
+fn calib_code(e: &CalibError) -> &'static str {
+    match e {
+        CalibError::Runtime(e) => runtime_code(e),
+        CalibError::Interrupted => "S0004",
+        CalibError::NotFinite { .. } => "S0412",
+        CalibError::Weight { .. }
+        | CalibError::Sizes { .. }
+        | CalibError::Activation { .. }
+        | CalibError::Op { .. }
+        | CalibError::Mask { .. } => "S0413",
+    }
+}
+
+fn drive_help(e: &DriveError) -> Option<String> {
+    let help = match e {
+        DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
+        DriveError::NoSampleAxis { .. } => "export the model with a batch axis in front of every input",
+        DriveError::Curves { .. } => "measure this model's curves with `sparsec sensitivity`",
+        DriveError::Plan(PlanError::NoSuchGroup { .. }) => "`sparsec inspect --groups` lists the groups",
+        DriveError::Pass(PassError::UnknownPass { .. }) => "`sparsec opt --help` lists the passes",
+        DriveError::Pass(
+            PassError::MissingArtifact { .. }
+            | PassError::Unreported { .. }
+            | PassError::Broken { .. }
+            | PassError::NoFixpoint { .. },
+        ) => "please report it; `--rewrite-limit N` finds the rewrite by bisection",
+        _ => return None,
+    };
+    Some(help.to_string())
 }
 
 fn model_code(e: &OnnxError) -> &'static str {

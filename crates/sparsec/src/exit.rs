@@ -12,10 +12,8 @@ pub(crate) enum Exit {
     /// A file is invalid, or asks for something that is not supported.
     Input = 3,
     /// Limits cannot be met.
-    #[expect(dead_code, reason = "limits are met or missed by `compile`")]
     Limits = 4,
     /// A verification or gate failed.
-    #[expect(dead_code, reason = "gates are failed by `verify` and `check`")]
     Gate = 5,
     /// Ctrl-C.
     Interrupted = 130,

@@ -7,14 +7,12 @@ mod error;
 mod exit;
 mod infer;
 mod interrupt;
-#[cfg_attr(not(test), expect(dead_code, reason = "files are written by commands that are wired in with the driver"))]
 mod output;
 mod progress;
 mod render;
 mod table;
 mod talk;
 mod values;
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 mod watch;
 
 use clap::Parser;

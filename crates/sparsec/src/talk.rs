@@ -15,6 +15,10 @@ impl Talk {
     pub(crate) fn new(global: &Global) -> Self {
         Self { json: global.json, quiet: global.quiet }
     }
+    /// Whether results are JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
     /// Whether a bar on standard error would be seen and is wanted.
     pub(crate) fn shows_progress(self) -> bool {
         !self.json && !self.quiet && std::io::stderr().is_terminal()

@@ -53,7 +53,7 @@ fn share(s: &str) -> Option<Result<f64, ValueError>> {
 /// A limit on a figure: absolute, or a share of the dense model's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
-    /// In the figure's own unit: milliseconds, bytes, a count, millijoules.
+    /// In the figure's own unit: milliseconds, bytes, a count.
     Absolute(f64),
     /// Of the dense model's figure, above 0 and at most 1.
     Share(f64),
@@ -70,13 +70,11 @@ fn limit(s: &str, units: &[(&str, f64)], wanted: &'static str) -> Result<Limit, 
 }
 
 /// `20ms`, `60%`.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn latency(s: &str) -> Result<Limit, ValueError> {
     limit(s, &[("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3)], "a time such as `20ms`, or a share such as `60%`")
 }
 
 /// `64MiB`, `50%`.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
     const K: f64 = 1024.0;
     let units = [
@@ -93,20 +91,9 @@ pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
 }
 
 /// `8M`, `50%`.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn count(s: &str) -> Result<Limit, ValueError> {
     let units = [("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)];
     limit(s, &units, "a count such as `8M`, or a share such as `50%`")
-}
-
-/// `3mJ`, `50%`.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
-pub(crate) fn energy(s: &str) -> Result<Limit, ValueError> {
-    limit(
-        s,
-        &[("uJ", 1e-3), ("µJ", 1e-3), ("mJ", 1.0), ("J", 1e3)],
-        "an energy such as `3mJ`, or a share such as `50%`",
-    )
 }
 
 /// Points of the metric that may be lost, 0 or more.
@@ -204,7 +191,6 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(Limit::Absolute(64.0 * 1024.0 * 1024.0)));
         assert_eq!(count("8M"), Ok(Limit::Absolute(8e6)));
         assert_eq!(count("8e6"), Ok(Limit::Absolute(8e6)));
-        assert_eq!(energy("3mJ"), Ok(Limit::Absolute(3.0)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::interrupt;
 use crate::progress::Stage;
-use crate::talk::Talk;
+use crate::talk::{Talk, complaint};
 use sparsec::drive::Observer;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +20,17 @@ impl Watch {
     /// Takes the bar away, so that what follows is printed on clean lines.
     pub(crate) fn clear(&self) {
         self.with(|stage| *stage = None);
+    }
+    /// How to reach the user.
+    pub(crate) fn talk(&self) -> Talk {
+        self.talk
+    }
+    /// Prints to standard error, around the bar.
+    pub(crate) fn print(&self, text: &str) {
+        self.with(|stage| match stage {
+            Some(stage) => stage.suspend(|| complaint(text)),
+            None => complaint(text),
+        });
     }
     // A bar is whole whatever panicked while it was held.
     fn with(&self, change: impl FnOnce(&mut Option<Stage>)) {

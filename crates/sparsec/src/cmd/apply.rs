@@ -1,24 +1,125 @@
-//! `sparsec apply`: what it takes.
+//! `sparsec apply`: carry out a plan.
 
-use crate::cli::PassArgs;
+use crate::cli::{Global, PassArgs};
+use crate::cmd::model::{Source, open_with, read, runtime, sha256};
+use crate::cmd::samples::{SampleArgs, calibration};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::table::{bytes, count};
+use crate::talk::Talk;
+use crate::watch::Watch;
 use clap::Args;
-use std::path::PathBuf;
+use serde::Serialize;
+use sparsec::drive::{DriveError, Samples, cut, cut_and_recover};
+use sparsec_ir::Model;
+use sparsec_plan::Plan;
+use std::path::{Path, PathBuf};
 
-/// Carry out a plan, to the bit as it was made.
+/// Carry out a plan: remove channels and, where samples are given, re-solve the weights that are left.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  sparsec apply model.onnx --plan out/plan.yaml -o pruned.onnx")]
+Examples:
+  sparsec apply model.onnx --plan out/plan.yaml -o pruned.onnx
+  sparsec apply model.onnx --plan out/plan.yaml -o pruned.onnx --data calib.npz --scale 1/255")]
 pub(crate) struct ApplyArgs {
     /// Model that the plan was made for.
     #[arg(value_name = "MODEL")]
-    pub(crate) model: PathBuf,
+    model: PathBuf,
     /// Plan.
     #[arg(long, value_name = "FILE")]
-    pub(crate) plan: PathBuf,
+    plan: PathBuf,
     /// File for the smaller model.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    output: PathBuf,
+    /// Samples to re-solve weights with.
+    #[arg(long, value_name = "SAMPLES")]
+    data: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) passes: PassArgs,
+    samples: SampleArgs,
+    #[command(flatten)]
+    passes: PassArgs,
+}
+
+#[derive(Serialize)]
+struct Applied {
+    output: String,
+    plan_sha256: String,
+    groups: usize,
+    params_before: u64,
+    params_after: u64,
+    file_bytes: u64,
+    /// Nodes whose weights were re-solved.
+    recovered: usize,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    let watch = Watch::new(talk);
+    let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
+    let (plan, plan_sha256) = read_plan(&args.plan, &args.model, &source)?;
+    let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
+    let mut out = match &args.data {
+        None => cut(&dense, &removal)?,
+        Some(path) => {
+            let runtime = runtime(global)?;
+            let inputs = calibration(&args.samples.load(path, &dense.model, talk)?)?;
+            let samples = Samples { inputs: &inputs, threads: global.threads() };
+            cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
+        }
+    };
+    watch.clear();
+    stamp(&mut out.model, &plan_sha256);
+    sparsec_onnx::save(&out.model, &args.output, sparsec_onnx::Weights::AsLoaded)?;
+    let metadata = std::fs::metadata(&args.output);
+    let file_bytes = metadata.map_err(|source| CliError::Read { path: args.output.clone(), source })?.len();
+    let applied = Applied {
+        output: args.output.display().to_string(),
+        plan_sha256,
+        groups: plan.groups.len(),
+        params_before: params(&dense.model),
+        params_after: params(&out.model),
+        file_bytes,
+        recovered: out.recovered.len(),
+    };
+    let text = format!(
+        "{}: {} groups cut, {} of {} parameters left, {}, weights of {} nodes re-solved\n",
+        applied.output,
+        applied.groups,
+        count(applied.params_after),
+        count(applied.params_before),
+        bytes(file_bytes),
+        applied.recovered
+    );
+    talk.result("apply", &applied, &text).map_err(CliError::Stdout)?;
+    Ok(Exit::Done)
+}
+
+/// Reads a plan and its SHA-256; refuses one that names another model.
+pub(crate) fn read_plan(path: &Path, model: &Path, source: &Source) -> Result<(Plan, String), CliError> {
+    let text = read(path)?;
+    let plan = Plan::parse(&text).map_err(DriveError::from)?;
+    match &plan.model_sha256 {
+        Some(planned) if *planned != source.sha256 => Err(CliError::OtherModel {
+            plan: path.to_path_buf(),
+            planned: planned.clone(),
+            model: model.to_path_buf(),
+            found: source.sha256.clone(),
+        }),
+        _ => Ok((plan, sha256(text.as_bytes()))),
+    }
+}
+
+/// Says in the model where it comes from.
+fn stamp(model: &mut Model, plan_sha256: &str) {
+    for (key, value) in [("sparsec.version", env!("CARGO_PKG_VERSION")), ("sparsec.plan_sha256", plan_sha256)] {
+        model.meta.retain(|(k, _)| k != key);
+        model.meta.push((key.to_string(), value.to_string()));
+    }
+}
+
+/// Elements of all floating constants but scalars.
+fn params(model: &Model) -> u64 {
+    let graph = &model.graph;
+    let tensors = graph.values().filter_map(|(v, _)| graph.constant(v));
+    tensors.filter(|t| t.elem.is_float() && !t.dims.is_empty()).map(|t| t.count()).sum()
 }

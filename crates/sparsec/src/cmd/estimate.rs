@@ -1,5 +1,6 @@
 //! `sparsec estimate`: what a model costs on a target.
 
+use crate::cli::Global;
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -7,6 +8,7 @@ use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, table};
 use crate::talk::Talk;
 use crate::values;
+use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
 use sparsec_cost::{Estimate, Interval, NodeCost, Target, estimate};
@@ -15,6 +17,8 @@ use std::path::PathBuf;
 /// Estimate latency, memory and energy on a target, kernel by kernel, without running the model.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Estimated is the canonical graph: constants folded, normalisations merged into the layers before them.
+
 Examples:
   sparsec estimate model.onnx --target generic-x86
   sparsec estimate model.onnx --target my-board.yaml --batch 8 --json
@@ -125,11 +129,11 @@ impl From<&Estimate> for EstimateJson {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &EstimateArgs, talk: Talk) -> Result<Exit, CliError> {
+pub(crate) fn run(args: &EstimateArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let target = Target::named_or_file(&args.target)?;
-    let opened = open(&args.model, talk)?;
-    let facts = opened.bind(args.batch, &args.dim.iter().cloned().collect())?;
-    let e = estimate(&opened.model, &facts, &sparsec_ops::table(), &target);
+    let (_, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
+    let e = estimate(&dense.model, &facts, &dense.table, &target);
     talk.result("estimate", &EstimateJson::from(&e), &text(&e)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

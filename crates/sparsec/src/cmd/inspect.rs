@@ -1,22 +1,26 @@
 //! `sparsec inspect`: what a model is made of and what can be cut.
 
+use crate::cli::Global;
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, table};
 use crate::talk::Talk;
+use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec_analysis::{AxisOwner, Channels, channels};
+use sparsec_analysis::{AxisOwner, Channels};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Graph, Type};
+use sparsec_ir::{Graph, Reason, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Show what a model is made of, which channels leave together, and what is frozen and why.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Shown is the canonical graph: constants folded, normalisations merged into the layers before them.
+
 Examples:
   sparsec inspect model.onnx
   sparsec inspect model.onnx --groups")]
@@ -33,7 +37,9 @@ pub(crate) struct InspectArgs {
 struct Inspection {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// Of the canonical graph, as all that follows.
     operators: BTreeMap<String, u64>,
+    nodes_in_file: u64,
     params: u64,
     params_prunable: u64,
     /// Of one sample; null where sizes are open.
@@ -66,19 +72,21 @@ struct Frozen {
     reason: String,
     /// The node that stated it.
     node: Option<String>,
+    /// Whether it is an axis of a kernel, of which models have more than anyone reads.
+    #[serde(skip)]
+    window: bool,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &InspectArgs, talk: Talk) -> Result<Exit, CliError> {
-    let opened = open(&args.model, talk)?;
-    let (table, graph) = (sparsec_ops::table(), &opened.model.graph);
-    let channels = channels(&opened.model, &opened.facts, &table);
+pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (graph, channels) = (&dense.model.graph, &dense.channels);
     // Multiply-accumulates do not depend on the target.
     let target = Target::named_or_file("generic-x86")?;
-    let macs = match opened.bind(1, &BTreeMap::new()) {
-        Ok(facts) => Some(Pricer::new(&opened.model, &facts, &table, &target).price(&facts).macs),
-        Err(_) => None,
-    };
+    let macs = dense.sizes(1, &BTreeMap::new()).ok().map(|sizes| {
+        let facts = dense.bind(&sizes);
+        Pricer::new(&dense.model, &facts, &dense.table, &target).price(&facts).macs
+    });
     let mut operators = BTreeMap::new();
     for (_, n) in graph.nodes() {
         *operators.entry(n.op_name()).or_default() += 1;
@@ -91,11 +99,12 @@ pub(crate) fn run(args: &InspectArgs, talk: Talk) -> Result<Exit, CliError> {
         inputs: graph.inputs().map(port).collect(),
         outputs: graph.outputs().iter().copied().map(port).collect(),
         operators,
+        nodes_in_file: source.model.graph.nodes().count() as u64,
         params: channels.params.0,
         params_prunable: channels.params.1,
         macs,
-        groups: groups(&channels, graph),
-        frozen: frozen(&channels, graph),
+        groups: groups(channels, graph),
+        frozen: frozen(channels, graph),
     };
     talk.result("inspect", &inspection, &text(&inspection, args.groups)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
@@ -120,6 +129,7 @@ fn frozen(channels: &Channels, graph: &Graph) -> Vec<Frozen> {
             params: f.params,
             reason: f.freeze.reason.to_string(),
             node: f.freeze.node.map(|n| graph.label(n)),
+            window: f.freeze.reason == Reason::Window,
         }),
         AxisOwner::Virtual(_) | AxisOwner::Digit => None,
     };
@@ -136,6 +146,7 @@ fn text(i: &Inspection, all: bool) -> String {
     let operators: Vec<String> = i.operators.iter().map(|(op, n)| format!("{n} {op}")).collect();
     let percent = 100.0 * i.params_prunable as f64 / i.params.max(1) as f64;
     out += &format!("operators   {}\n", operators.join(", "));
+    out += &format!("            (of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
     out += &format!("MACs        {}\n", i.macs.map_or("sizes are open".to_string(), count));
@@ -145,16 +156,22 @@ fn text(i: &Inspection, all: bool) -> String {
         let rows: Vec<Vec<String>> = i.groups.iter().map(row).collect();
         out += &format!("\n{}", table(&[Text("group"), Number("units"), Number("parameters"), Text("axes")], &rows));
     }
-    if !i.frozen.is_empty() {
-        let row = |f: &Frozen| {
+    let (windows, mut others): (Vec<&Frozen>, Vec<&Frozen>) = i.frozen.iter().partition(|f| f.window);
+    if !others.is_empty() {
+        others.sort_by_key(|f| std::cmp::Reverse(f.params));
+        let row = |f: &&Frozen| {
             let why = f.node.as_ref().map_or(f.reason.clone(), |n| format!("{} ({n})", f.reason));
             vec![format!("{}:{}", f.value, f.axis), f.slots.to_string(), count(f.params), why]
         };
-        let rows: Vec<Vec<String>> = i.frozen.iter().map(row).collect();
+        let rows: Vec<Vec<String>> = others.iter().map(row).collect();
         out += &format!(
             "\n{}",
             table(&[Text("frozen axis"), Number("slots"), Number("parameters"), Text("reason")], &rows)
         );
+    }
+    if !windows.is_empty() {
+        let axes = if windows.len() == 1 { "axis" } else { "axes" };
+        out += &format!("\n{} kernel {axes}: {}\n", windows.len(), Reason::Window);
     }
     out
 }

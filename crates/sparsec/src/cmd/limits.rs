@@ -2,6 +2,7 @@
 
 use crate::values::{self, Limit};
 use clap::Args;
+use sparsec_plan::{LimitKind, Price};
 
 /// Limits; several may be given, and all must hold. A percentage is of the dense model's own figure.
 #[derive(Clone, Debug, Args)]
@@ -19,13 +20,26 @@ pub(crate) struct LimitArgs {
     /// Parameters, e.g. `100k` or `50%`.
     #[arg(long, value_name = "COUNT", value_parser = values::count)]
     pub(crate) max_params: Option<Limit>,
-    /// Bytes of all constants, e.g. `2MiB` or `50%`.
+    /// Bytes of the model file, e.g. `2MiB` or `50%`.
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) max_size: Option<Limit>,
-    /// Energy of one inference, e.g. `3mJ` or `50%`.
-    #[arg(long, value_name = "ENERGY", value_parser = values::energy)]
-    pub(crate) max_energy: Option<Limit>,
-    /// Points of the metric that may be lost, e.g. `1.0`.
-    #[arg(long, value_name = "POINTS", value_parser = values::points)]
-    pub(crate) max_drop: Option<f64>,
+}
+
+/// The limits as the search takes them; `before` is the dense model's price.
+pub(crate) fn resolve(args: &LimitArgs, before: &Price) -> Vec<sparsec_plan::Limit> {
+    let all = [
+        (LimitKind::Latency, args.max_latency),
+        (LimitKind::Memory, args.max_memory),
+        (LimitKind::Macs, args.max_macs),
+        (LimitKind::Params, args.max_params),
+        (LimitKind::Size, args.max_size),
+    ];
+    let one = |(kind, limit): (LimitKind, Option<Limit>)| {
+        let at_most = match limit? {
+            Limit::Absolute(v) => v,
+            Limit::Share(share) => share * kind.of(before),
+        };
+        Some(sparsec_plan::Limit { kind, at_most })
+    };
+    all.into_iter().filter_map(one).collect()
 }

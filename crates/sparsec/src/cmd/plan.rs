@@ -1,8 +1,22 @@
-//! `sparsec plan`: what it takes.
+//! `sparsec plan`: how many units each group keeps.
 
-use crate::cmd::limits::LimitArgs;
+use crate::cli::Global;
+use crate::cmd::limits::{LimitArgs, resolve};
+use crate::cmd::model::{open, read};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output;
+use crate::table::Column::{Number, Text};
+use crate::table::{bytes, count, ms, table};
+use crate::talk::Talk;
+use crate::values;
+use crate::watch::Watch;
 use clap::Args;
-use std::path::PathBuf;
+use serde::Serialize;
+use sparsec::drive::{Curves, Decision, DriveError, Pricing, decide};
+use sparsec_cost::Target;
+use sparsec_plan::{Evaluate, LimitKind, Price};
+use std::path::{Path, PathBuf};
 
 /// Decide how many channels each group keeps.
 #[derive(Debug, Args)]
@@ -12,19 +26,104 @@ Example:
 pub(crate) struct PlanArgs {
     /// Model to plan for.
     #[arg(value_name = "MODEL")]
-    pub(crate) model: PathBuf,
+    model: PathBuf,
     /// Curves, as `sparsec sensitivity` writes them.
     #[arg(long, value_name = "FILE")]
-    pub(crate) curves: PathBuf,
+    curves: PathBuf,
     /// Built-in target or target file.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
-    pub(crate) target: String,
-    /// Policy file: what may be cut, and how far.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
+    target: String,
+    /// Size of the inputs' first axis, where the model leaves it open.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
+    dim: Vec<(String, u64)>,
     /// File for the plan.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    output: PathBuf,
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
+    limits: LimitArgs,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    output: String,
+    before: Figures,
+    after: Figures,
+    /// Limits that do not hold.
+    unmet: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    latency_ms: f64,
+    memory_bytes: f64,
+    macs: f64,
+    params: f64,
+    file_bytes: f64,
+}
+
+impl From<&Price> for Figures {
+    fn from(p: &Price) -> Self {
+        Self { latency_ms: p.latency_ms, memory_bytes: p.memory, macs: p.macs, params: p.params, file_bytes: p.size }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    let watch = Watch::new(talk);
+    let target = Target::named_or_file(&args.target)?;
+    let curves = read_curves(&args.curves)?;
+    let (source, dense) = open(&args.model, global, &watch)?;
+    curves.check(&dense)?;
+    let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
+    let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.bytes, &watch);
+    let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+    let limits = resolve(&args.limits, &pricing.price(&full));
+    let mut decision = decide(&dense, &curves, &pricing, &limits)?;
+    decision.plan.model_sha256 = Some(source.sha256);
+    decision.plan.target = Some(target.name.clone());
+    output::file(&args.output, decision.plan.to_yaml().map_err(DriveError::from)?.as_bytes())?;
+    let planned = Planned {
+        output: args.output.display().to_string(),
+        before: (&decision.before).into(),
+        after: (&decision.after).into(),
+        unmet: decision.unmet.iter().map(|k| k.name()).collect(),
+    };
+    talk.result("plan", &planned, &text(&decision, &full)).map_err(CliError::Stdout)?;
+    if planned.unmet.is_empty() { Ok(Exit::Done) } else { Err(CliError::Unmet { kinds: planned.unmet }) }
+}
+
+/// Reads a file of curves.
+fn read_curves(path: &Path) -> Result<Curves, CliError> {
+    let broken = |source| CliError::NoCurves { path: path.to_path_buf(), source };
+    let curves: Curves = serde_json::from_str(&read(path)?).map_err(broken)?;
+    if curves.schema != Curves::SCHEMA {
+        return Err(CliError::CurveForm { path: path.to_path_buf(), found: curves.schema });
+    }
+    Ok(curves)
+}
+
+fn text(d: &Decision, full: &[u32]) -> String {
+    let figure = |kind: LimitKind, v: f64| match kind {
+        LimitKind::Latency => ms(v),
+        LimitKind::Memory | LimitKind::Size => bytes(v.round() as u64),
+        LimitKind::Macs | LimitKind::Params => count(v.round() as u64),
+    };
+    let row = |kind: LimitKind| {
+        let (before, after) = (kind.of(&d.before), kind.of(&d.after));
+        let share = format!("{:.1} %", 100.0 * after / before.max(f64::MIN_POSITIVE));
+        vec![kind.name().to_string(), figure(kind, before), figure(kind, after), share]
+    };
+    let kinds = [LimitKind::Latency, LimitKind::Memory, LimitKind::Macs, LimitKind::Params, LimitKind::Size];
+    let rows: Vec<Vec<String>> = kinds.into_iter().map(row).collect();
+    let kept: u32 = d.keep.iter().sum();
+    let cut = d.keep.iter().zip(full).filter(|(a, b)| a < b).count();
+    format!(
+        "{}\n{cut} of {} groups cut, {kept} of {} units kept\n",
+        table(&[Text(""), Number("before"), Number("after"), Number("share")], &rows),
+        full.len(),
+        full.iter().sum::<u32>()
+    )
 }

@@ -1,21 +1,78 @@
-//! `sparsec verify`: what it takes.
+//! `sparsec verify`: does a smaller model compute what it should?
 
+use crate::cli::Global;
+use crate::cmd::apply::read_plan;
+use crate::cmd::model::{load, open, runtime};
+use crate::cmd::samples::SampleArgs;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::talk::Talk;
+use crate::watch::Watch;
 use clap::Args;
+use serde::Serialize;
+use sparsec::drive::{DriveError, random_inputs, verify};
 use std::path::PathBuf;
 
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  sparsec verify model.onnx pruned.onnx --plan out/plan.yaml")]
+Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery.
+
+Examples:
+  sparsec verify model.onnx pruned.onnx --plan out/plan.yaml
+  sparsec verify model.onnx pruned.onnx --plan out/plan.yaml --data calib.npz --scale 1/255")]
 pub(crate) struct VerifyArgs {
     /// Dense model.
     #[arg(value_name = "MODEL")]
-    pub(crate) model: PathBuf,
+    model: PathBuf,
     /// Smaller model.
     #[arg(value_name = "PRUNED")]
-    pub(crate) pruned: PathBuf,
+    pruned: PathBuf,
     /// Plan that leads from one to the other.
     #[arg(long, value_name = "FILE")]
-    pub(crate) plan: PathBuf,
+    plan: PathBuf,
+    /// Compare on these samples instead of random inputs.
+    #[arg(long, value_name = "SAMPLES", conflicts_with = "seed")]
+    data: Option<PathBuf>,
+    /// Seed of the random inputs.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Samples to compare on, where the model leaves that open.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    #[command(flatten)]
+    samples: SampleArgs,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    equal: bool,
+    /// Null where shapes differ or one side is not a number.
+    max_abs_error: f64,
+    /// Relative to the largest value of the same output.
+    max_rel_error: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    let watch = Watch::new(talk);
+    let runtime = runtime(global)?;
+    let (source, dense) = open(&args.model, global, &watch)?;
+    let (plan, _) = read_plan(&args.plan, &args.model, &source)?;
+    let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
+    let pruned = load(&args.pruned, talk)?.model;
+    let inputs = match &args.data {
+        Some(path) => {
+            let data = args.samples.load(path, &dense.model, talk)?;
+            data.batches(args.batch).next().map(|r| data.batch(r)).unwrap_or_default()
+        }
+        None => random_inputs(&dense, args.seed, args.batch)?,
+    };
+    let found = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
+    let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
+    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error };
+    let verdict = if verified.equal { "equal" } else { "different" };
+    let text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    talk.result("verify", &verified, &text).map_err(CliError::Stdout)?;
+    if verified.equal { Ok(Exit::Done) } else { Err(CliError::Unequal { max_abs_error, max_rel_error }) }
 }

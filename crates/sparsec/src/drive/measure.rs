@@ -41,10 +41,10 @@ pub struct Curves {
     pub groups: Vec<GroupCurve>,
 }
 
-/// Form of a file of curves.
-const SCHEMA: &str = "sparsec/curves@1";
-
 impl Curves {
+    /// Form of a file of curves.
+    pub const SCHEMA: &str = "sparsec/curves@1";
+
     /// Checks that the curves are of this model.
     pub fn check(&self, dense: &Prepared) -> Result<(), DriveError> {
         let wrong = |group: &str, why| Err(DriveError::Curves { group: group.to_string(), why });
@@ -165,7 +165,7 @@ pub fn measure(
         let curve = Curve::new(counts, error);
         groups.push(GroupCurve { id: group.id.clone(), order: s.ranking.order, counts: curve.counts, error: curve.error });
     }
-    Ok(Curves { schema: SCHEMA.to_string(), groups })
+    Ok(Curves { schema: Curves::SCHEMA.to_string(), groups })
 }
 
 /// Counts that a group may keep on the target: where each unit is `span` channels of an axis, `count · span` stays a
