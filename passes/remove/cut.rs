@@ -129,12 +129,13 @@ pub fn remove(
                 out.graph.set_constant(v, cut);
             }
         }
-        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape) {
-            if shape.len() == sizes.len() && facts.get(v).shape != expected.get(v).shape {
-                let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
-                let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
-                out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
-            }
+        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape)
+            && shape.len() == sizes.len()
+            && facts.get(v).shape != expected.get(v).shape
+        {
+            let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
+            let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
+            out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
         }
     }
 

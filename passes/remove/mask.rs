@@ -59,10 +59,10 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
         let mul = out.graph.add_node(Node::new("Mul").input(v).input(keep), &[&format!("{name}_masked")]);
         let masked = out.graph.node(mul).outputs[0];
         for u in model.graph.value(v).uses.clone() {
-            if let Use::Operand(n, i) = u {
-                if n == node {
-                    out.graph.set_operand(n, i, masked);
-                }
+            if let Use::Operand(n, i) = u
+                && n == node
+            {
+                out.graph.set_operand(n, i, masked);
             }
         }
     }

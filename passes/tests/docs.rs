@@ -20,7 +20,7 @@ fn run(pass: &PassDef, model: &mut Model) -> Changed {
     let table = sparsec_ops::table();
     let mut manager = Manager::new(&table).verify(sparsec_passes::Verify::Each);
     let mut cx = manager.context();
-    cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().unwrap())));
+    cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().expect("tests are built with tract"))));
     manager.run_pass(model, pass, &mut cx).unwrap_or_else(|e| panic!("{}: {e}", pass.name))
 }
 

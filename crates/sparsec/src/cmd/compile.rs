@@ -1,18 +1,39 @@
-//! `sparsec compile`: what it takes.
+//! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
-use crate::cli::PassArgs;
-use crate::cmd::limits::LimitArgs;
+use crate::cli::{Global, PassArgs};
+use crate::cmd::compile_out::{Outcome, write};
+use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::samples::SampleArgs;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::infer::{RunOptions, first_output};
+use crate::record::LockedFile;
+use crate::talk::Talk;
 use crate::values;
+use crate::watch::Watch;
 use clap::Args;
-use sparsec_calib::metric::Metric;
-use std::path::PathBuf;
+use sparsec::drive::{
+    Curves, Cut, Decision, DriveError, Observer, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide,
+    measure, prepare_with, random_inputs, random_removal, samples_for,
+};
+use sparsec_calib::data::Dataset;
+use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
+use sparsec_cost::Target;
+use sparsec_ir::{Facts, Model, Tensor};
+use sparsec_onnx::Loaded;
+use sparsec_passes::remove::mask;
+use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
+use sparsec_runtime::Runtime;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Make a model smaller and faster within limits.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sparsec compile model.onnx -o out --target generic-x86 --data calib.npz --scale 1/255 --max-latency 60%
+  sparsec compile model.onnx -o out --target generic-x86 --data calib.npz --scale 1/255 --max-macs 50%
   sparsec compile model.onnx -o out --target my-board.yaml --data calib.npz --eval val.npz --metric top1 \\
       --max-memory 64MiB --max-drop 1.0
   sparsec compile model.onnx -o out --random-plan 7 --keep 0.7      # no data: does removal work on this model?")]
@@ -26,28 +47,307 @@ pub(crate) struct CompileArgs {
     /// Built-in target or target file.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     pub(crate) target: String,
-    /// Samples to calibrate with.
+    /// Samples to calibrate with; labels are not used.
     #[arg(long, value_name = "SAMPLES", required_unless_present = "random_plan")]
     pub(crate) data: Option<PathBuf>,
-    /// Labelled samples to measure the metric on.
+    /// Samples to measure the metric on, labelled where the metric needs labels.
     #[arg(long, value_name = "SAMPLES", requires = "metric")]
     pub(crate) eval: Option<PathBuf>,
     /// What to measure.
-    #[arg(long, value_name = "METRIC")]
+    #[arg(long, value_name = "METRIC", requires = "eval")]
     pub(crate) metric: Option<Metric>,
-    /// Policy file: what may be cut, and how far.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
     /// Remove units drawn at random from this seed, without data.
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["data", "eval"])]
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["data", "eval"], requires = "keep")]
     pub(crate) random_plan: Option<u64>,
     /// Share of every group's units that a random plan keeps, e.g. `0.7`.
     #[arg(long, value_name = "SHARE", requires = "random_plan", value_parser = values::keep)]
     pub(crate) keep: Option<f64>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// Points of the metric that may be lost, e.g. `1.0`. Alone, it asks for the fastest model within that loss.
+    #[arg(long, value_name = "POINTS", value_parser = values::points, requires = "eval", help_heading = "Limits")]
+    pub(crate) max_drop: Option<f64>,
     #[command(flatten)]
     pub(crate) samples: SampleArgs,
     #[command(flatten)]
     pub(crate) passes: PassArgs,
+}
+
+/// Samples that calibration reads at most, where the user does not say.
+const MAX_SAMPLES: u64 = 1024;
+/// Bytes that one activation over all samples may take.
+const MAX_ACTIVATION: u64 = 512 << 20;
+
+/// Everything that a compilation works with.
+pub(super) struct Job<'a> {
+    pub(super) args: &'a CompileArgs,
+    pub(super) global: &'a Global,
+    pub(super) talk: Talk,
+    pub(super) watch: &'a Watch,
+    pub(super) loaded: &'a Loaded,
+    pub(super) dense: &'a Prepared,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) target: &'a Target,
+    pub(super) started: Instant,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    let no_limit = resolve(&args.limits, &Price::default()).is_empty() && args.max_drop.is_none();
+    if no_limit && args.random_plan.is_none() {
+        return Err(CliError::NoLimit);
+    }
+    let watch = Watch::new(talk);
+    let target = Target::named_or_file(&args.target)?;
+    let runtime: Arc<dyn Runtime> = Arc::from(sparsec_runtime::open(&global.runtime)?);
+    let loaded = sparsec_onnx::load(&args.model)?;
+    for note in &loaded.notes {
+        talk.note(&note.to_string());
+    }
+    let table = sparsec_ops::table();
+    let mut manager = args.passes.manager(&table);
+    let dense = prepare_with(&loaded.model, Some(runtime.clone()), &mut manager, table.clone(), &watch)?;
+    args.passes.tell(&dense.remarks, talk);
+    let job = Job { args, global, talk, watch: &watch, loaded: &loaded, dense: &dense, runtime, target: &target, started };
+    // All parallel work runs in this pool; what it computes does not depend on its size.
+    let threads = global.threads();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| sparsec_runtime::RuntimeError::Threads { threads, why: e.to_string() })?;
+    pool.install(|| match args.random_plan {
+        Some(seed) => job.random(seed, args.keep.unwrap_or(1.0)),
+        None => job.compile(),
+    })
+}
+
+/// A plan carried out.
+struct Attempt {
+    decision: Decision,
+    cut: Cut,
+    score: Option<Score>,
+}
+
+impl Job<'_> {
+    /// A random plan, checked against the masked model.
+    fn random(&self, seed: u64, share: f64) -> Result<Exit, CliError> {
+        let removal = random_removal(self.dense, seed, share);
+        let cut = cut(self.dense, &removal)?;
+        let sizes = self.dense.sizes(1, &BTreeMap::new());
+        let facts = sizes.map(|s| self.dense.bind(&s)).unwrap_or_else(|_| self.dense.facts.clone());
+        let keep = kept(self.dense, &removal);
+        let orders: Vec<Vec<u32>> =
+            self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
+        let pricing = Pricing::new(self.dense, facts.clone(), self.target, orders, self.file_bytes(), self.watch);
+        let full: Vec<u32> = self.dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+        let (before, after) = (pricing.price(&full), pricing.price(&keep));
+        let plan = Plan::of(&self.dense.channels, &removal);
+        let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
+        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
+        let masked = masked.map_err(DriveError::from)?;
+        let inputs = random_inputs(self.dense, seed, 2)?;
+        let verdict = compare(&masked, &cut.model, self.runtime.as_ref(), &inputs)?;
+        let outcome = Outcome {
+            decision,
+            cut,
+            facts,
+            limits: Vec::new(),
+            metrics: None,
+            measured: None,
+            files: BTreeMap::new(),
+            verdict: Some(verdict),
+            warnings: Vec::new(),
+        };
+        write(self, &outcome)?;
+        Ok(if verdict.equal() { Exit::Done } else { Exit::Gate })
+    }
+
+    fn compile(&self) -> Result<Exit, CliError> {
+        let args = self.args;
+        let path = args.data.as_deref().unwrap_or(Path::new(""));
+        let mut options = args.samples.clone();
+        options.max_samples = Some(options.max_samples.unwrap_or(MAX_SAMPLES));
+        let data = options.load(path, &self.loaded.model, self.talk)?;
+        let inputs: Vec<Tensor> = data.inputs().iter().map(|(_, t)| t.clone()).collect();
+        self.check_samples(&data)?;
+        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+        let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
+        let inputs = samples_for(&inputs, samples_in_memory(&self.dense.model, &facts));
+        let samples = Samples { inputs: &inputs, threads: self.global.threads() };
+        let curves = measure(self.dense, self.runtime.as_ref(), &samples, &facts, self.target, self.watch)?;
+        let pricing =
+            Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
+
+        let yardstick = self.yardstick()?;
+        let limits = resolve(&args.limits, &self.before(&pricing));
+        let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
+            let decision = decide(self.dense, &curves, &pricing, limits)?;
+            let cut =
+                cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
+            let score = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
+            Ok(Attempt { decision, cut, score })
+        };
+        let drop = |a: &Attempt| match (&yardstick, &a.score) {
+            (Some(y), Some(after)) => y.metric.drop(y.dense.value, after.value),
+            _ => 0.0,
+        };
+        let mut best = attempt(&limits)?;
+        if let (Some(most), true) = (args.max_drop, limits.is_empty()) {
+            best = self.fastest_within(most, &pricing, &attempt, &drop)?;
+        }
+
+        let reached = best.decision.after;
+        let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &reached)).collect();
+        if let Some(most) = args.max_drop {
+            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: "points" });
+        }
+        let met = rows.iter().all(LimitRow::met);
+        let mut warnings: Vec<String> = rows
+            .iter()
+            .filter(|r| !r.met())
+            .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
+            .collect();
+        let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
+        warnings.extend(skipped.map(|(node, why)| format!("the weights of `{node}` were not re-solved: {why}")));
+        if best.decision.removal.is_empty() {
+            warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
+        }
+        let mut files = BTreeMap::new();
+        for (role, path) in [("calibration", args.data.as_deref()), ("evaluation", args.eval.as_deref())] {
+            if let Some((path, contents)) = path.and_then(|p| Some((p, std::fs::read(p).ok()?))) {
+                files.insert(role, LockedFile::new(path, &contents));
+            }
+        }
+        let metrics = yardstick.as_ref().zip(best.score.as_ref());
+        let metrics = metrics.map(|(y, after)| (y.metric, y.dense.clone(), after.clone()));
+        let outcome = Outcome {
+            decision: best.decision,
+            cut: best.cut,
+            facts,
+            limits: rows,
+            metrics,
+            measured: Some((curves.clone(), &pricing)),
+            files,
+            verdict: None,
+            warnings,
+        };
+        write(self, &outcome)?;
+        Ok(if met { Exit::Done } else { Exit::Limits })
+    }
+
+    /// The fastest model that loses at most `most` points: the smallest share of the dense latency, halved down by trying.
+    fn fastest_within(
+        &self,
+        most: f64,
+        pricing: &Pricing,
+        attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError>,
+        drop: &dyn Fn(&Attempt) -> f64,
+    ) -> Result<Attempt, CliError> {
+        let dense = self.before(pricing).latency_ms;
+        let at = |share: f64| attempt(&[Limit { kind: LimitKind::Latency, at_most: share * dense }]);
+        let (mut low, mut high) = (0.1, 1.0);
+        let mut best = at(high)?;
+        // Six tries narrow the share down to 1.5 % of the dense latency.
+        for _ in 0..6 {
+            let middle = f64::midpoint(low, high);
+            let tried = at(middle)?;
+            if drop(&tried) <= most && tried.decision.unmet.is_empty() {
+                (best, high) = (tried, middle);
+            } else {
+                low = middle;
+            }
+        }
+        Ok(best)
+    }
+
+    /// Bytes of the model as it is stored, external data included.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let external = self.loaded.model.graph.values().filter_map(|(v, _)| self.loaded.model.graph.constant(v));
+        let external: u64 = external.filter(|t| t.external.is_some()).map(|t| t.byte_len()).sum();
+        self.loaded.source.len() as u64 + external
+    }
+
+    /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
+    pub(super) fn before(&self, pricing: &Pricing) -> Price {
+        let full: Vec<u32> = self.dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+        Price { size: self.file_bytes() as f64, ..pricing.price(&full) }
+    }
+
+    /// Samples must lie along the first axis of the inputs, which must be theirs alone.
+    fn check_samples(&self, data: &Dataset) -> Result<(), CliError> {
+        let graph = &self.dense.model.graph;
+        match (data.is_stacked(), graph.inputs().next()) {
+            (true, Some(v)) => {
+                let size = self.dense.facts.get(v).size(0).unwrap_or(0);
+                Err(DriveError::NoSampleAxis { input: graph.value(v).name.clone(), size }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the metric is measured with, if it is.
+    fn yardstick(&self) -> Result<Option<Yardstick>, CliError> {
+        let (Some(path), Some(metric)) = (&self.args.eval, self.args.metric) else { return Ok(None) };
+        let data = self.args.samples.load(path, &self.loaded.model, self.talk)?;
+        let options = RunOptions { batch: 32, threads: self.global.threads() };
+        let outputs = first_output(self.runtime.as_ref(), &self.loaded.model, &data, options, self.talk)?;
+        let reference = match (metric.reference(), data.label()) {
+            (Reference::Label | Reference::Either, Some(label)) => label.clone(),
+            (Reference::Dense | Reference::Either, _) => outputs.clone(),
+            (Reference::Label, None) => return Err(CliError::NoLabels { metric, data: path.clone() }),
+        };
+        let dense = evaluate(metric, &outputs, &reference)?;
+        Ok(Some(Yardstick { metric, data, reference, dense }))
+    }
+}
+
+/// A metric with what it is measured on.
+struct Yardstick {
+    metric: Metric,
+    data: Dataset,
+    reference: Tensor,
+    dense: Score,
+}
+
+impl Yardstick {
+    fn score(&self, job: &Job, model: &Model) -> Result<Score, CliError> {
+        let options = RunOptions { batch: 32, threads: job.global.threads() };
+        let outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
+        Ok(evaluate(self.metric, &outputs, &self.reference)?)
+    }
+}
+
+/// A limit, what was asked and what was reached.
+pub(super) struct LimitRow {
+    pub(super) name: &'static str,
+    pub(super) asked: f64,
+    pub(super) reached: f64,
+    pub(super) unit: &'static str,
+}
+
+impl LimitRow {
+    fn of(limit: &Limit, reached: &Price) -> Self {
+        let unit = match limit.kind {
+            LimitKind::Macs => "MAC",
+            LimitKind::Params => "",
+            LimitKind::Size | LimitKind::Memory => "B",
+            LimitKind::Latency => "ms",
+        };
+        Self { name: limit.kind.name(), asked: limit.at_most, reached: limit.kind.of(reached), unit }
+    }
+    pub(super) fn met(&self) -> bool {
+        self.reached <= self.asked
+    }
+}
+
+fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
+    let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
+    dense.channels.groups.iter().map(stays).collect()
+}
+
+/// Samples whose largest activation still fits into memory.
+fn samples_in_memory(model: &Model, facts: &Facts) -> u64 {
+    let elements = |v| facts.get(v).sizes().map_or(1, |s| s.iter().product::<u64>());
+    let constant = |v| model.graph.constant(v).is_some();
+    let largest = model.graph.values().filter(|(v, _)| !constant(*v)).map(|(v, _)| elements(v)).max().unwrap_or(1);
+    (MAX_ACTIVATION / (4 * largest).max(1)).max(32)
 }

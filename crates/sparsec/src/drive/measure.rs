@@ -3,8 +3,8 @@
 use super::{DriveError, Observer, Prepared};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
-use sparsec_cost::Target;
-use sparsec_ir::{Tensor, ValueId};
+use sparsec_cost::{Pricer, Target};
+use sparsec_ir::{Facts, Tensor, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::Curve;
 use sparsec_runtime::{Runtime, run_batches};
@@ -80,18 +80,21 @@ impl Curves {
 
 /// Ridge of the compensation that probes use, relative to the mean variance.
 const RIDGE: f64 = 1e-3;
-/// Samples that a probe compares outputs on: enough that curves rank groups alike from one draw to the next.
-const PROBE_SAMPLES: u64 = 192;
+/// Multiply-accumulates that one probe may cost: it compares outputs on as many samples as that allows, but on no fewer
+/// and no more than so many.
+const PROBE_WORK: u64 = 2_000_000_000;
+const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = 32..=256;
 /// Shares of a group's units at which its curve is measured.
 const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
 const LEAST_SHARE: f64 = 0.1;
 
-/// Ranks every group's units and measures its curve.
+/// Ranks every group's units and measures its curve. `bound` are the dense facts with the sizes of one sample.
 pub fn measure(
     dense: &Prepared,
     runtime: &dyn Runtime,
     samples: &Samples,
+    bound: &Facts,
     target: &Target,
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
@@ -135,7 +138,8 @@ pub fn measure(
 
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
-    let part = samples_for(samples.inputs, PROBE_SAMPLES);
+    let macs = Pricer::new(model, bound, &dense.table, target).price(bound).macs;
+    let part = samples_for(samples.inputs, (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end()));
     let outputs = run_batches(runtime, model, &part, 32, samples.threads)?;
     watch.stage("sensitivity", probes.iter().map(|p| p.len() as u64).sum());
     let probe = Probe {

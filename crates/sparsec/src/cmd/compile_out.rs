@@ -1,0 +1,320 @@
+//! What `sparsec compile` writes and prints.
+
+use crate::cmd::compile::{Job, LimitRow};
+use crate::cmd::estimate::EstimateJson;
+use crate::error::CliError;
+use crate::output::Folder;
+use crate::record::{self, Lock, LockedFile, figure, sha256};
+use crate::table::Column::{Number, Text};
+use crate::table::{bytes, count, ms, table};
+use serde::Serialize;
+use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
+use sparsec_analysis::infer;
+use sparsec_calib::metric::{Metric, Score};
+use sparsec_cost::{Estimate, estimate};
+use sparsec_ir::{Facts, Model};
+use sparsec_report::{Better, Input, Report, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
+use std::collections::BTreeMap;
+
+/// What a compilation came to.
+pub(super) struct Outcome<'a> {
+    pub(super) decision: Decision,
+    pub(super) cut: Cut,
+    /// Facts of the dense model, bound to the sizes of one sample.
+    pub(super) facts: Facts,
+    pub(super) limits: Vec<LimitRow>,
+    /// Metric, dense and after.
+    pub(super) metrics: Option<(Metric, Score, Score)>,
+    pub(super) measured: Option<(Curves, &'a Pricing<'a>)>,
+    pub(super) files: BTreeMap<&'static str, LockedFile>,
+    /// A random plan's comparison with the masked model.
+    pub(super) verdict: Option<Comparison>,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Result_ {
+    before: SideJson,
+    after: SideJson,
+    limits: Vec<LimitJson>,
+    verify: Option<VerifyJson>,
+    warnings: Vec<String>,
+    outputs: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SideJson {
+    #[serde(flatten)]
+    estimate: EstimateJson,
+    metric: Option<MetricJson>,
+}
+
+#[derive(Serialize)]
+struct MetricJson {
+    name: &'static str,
+    value: f64,
+    samples: u64,
+}
+
+#[derive(Serialize)]
+struct LimitJson {
+    name: &'static str,
+    asked: f64,
+    reached: f64,
+    unit: &'static str,
+    met: bool,
+}
+
+#[derive(Serialize)]
+struct VerifyJson {
+    equal: bool,
+    max_abs_error: f64,
+    max_rel_error: f64,
+}
+
+/// Writes the output folder and prints the outcome.
+pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
+    let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
+    let model_file = LockedFile::new(&job.args.model, &job.loaded.source);
+    let mut plan = outcome.decision.plan.clone();
+    plan.model_sha256 = Some(model_file.sha256.clone());
+    plan.target = Some(job.target.name.clone());
+    let groups = record::groups(job.dense, &outcome.decision, outcome.measured.as_ref().map(|(c, p)| (c, *p)));
+    for p in &mut plan.groups {
+        let why = groups.iter().find(|g| g.id == p.id).map(|g| g.why_not_more.clone());
+        p.why = why.filter(|w| !w.is_empty());
+    }
+    let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
+
+    let mut model = outcome.cut.model.clone();
+    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
+    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
+    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan_text.as_bytes())));
+    let folder = Folder::begin(&job.args.output)?;
+    let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
+    let model_path = folder.path().join("model.onnx");
+    sparsec_onnx::save(&model, &model_path, sparsec_onnx::Weights::AsLoaded)?;
+    let written = std::fs::read(&model_path).map_err(|source| CliError::Write { path: model_path.clone(), source })?;
+    let data_bytes = std::fs::metadata(folder.path().join("model.onnx.data")).map_or(0, |m| m.len());
+    put("plan.yaml", plan_text.as_bytes())?;
+
+    let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
+    before.params = original_params(job, before.params);
+    before.file_bytes = job.file_bytes();
+    let mut after = after_estimate(job, outcome, &model);
+    after.file_bytes = written.len() as u64 + data_bytes;
+
+    let lock = lock(job, outcome, &tool, model_file.clone(), &written, &plan_text)?;
+    let lock = serde_json::to_string_pretty(&lock).map_err(sparsec_report::ReportError::Json)?;
+    put("sparsec.lock", format!("{lock}\n").as_bytes())?;
+    let report = report(job, outcome, (&before, &after), groups, model_file);
+    put("report.json", report.to_json()?.as_bytes())?;
+    put("report.html", page(&report)?.as_bytes())?;
+    if crate::interrupt::requested() {
+        return Err(crate::interrupt::Interrupted.into());
+    }
+    let outputs = folder.finish("report.json")?;
+
+    job.watch.clear();
+    let side = |e: &Estimate, s: Option<&Score>| SideJson {
+        estimate: EstimateJson::from(e),
+        metric: outcome.metrics.as_ref().zip(s).map(|((m, ..), s)| MetricJson {
+            name: m.name(),
+            value: s.value,
+            samples: s.samples,
+        }),
+    };
+    let scores = outcome.metrics.as_ref();
+    let json = Result_ {
+        before: side(&before, scores.map(|m| &m.1)),
+        after: side(&after, scores.map(|m| &m.2)),
+        limits: outcome.limits.iter().map(LimitJson::from).collect(),
+        verify: outcome.verdict.map(|v| VerifyJson {
+            equal: v.equal(),
+            max_abs_error: v.max_abs_error,
+            max_rel_error: v.max_rel_error,
+        }),
+        warnings: outcome.warnings.clone(),
+        outputs: outputs.iter().map(|p| p.display().to_string()).collect(),
+    };
+    let text = text(job, outcome, (&before, &after), &json.outputs);
+    job.talk.result("compile", &json, &text).map_err(CliError::Stdout)
+}
+
+/// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
+fn original_params(job: &Job, canonical: u64) -> u64 {
+    let model = &job.loaded.model;
+    let facts = infer(model, &job.dense.table).facts;
+    let found = estimate(model, &facts, &job.dense.table, job.target).params;
+    if found > 0 { found } else { canonical }
+}
+
+/// The estimate of the emitted model itself, with the sizes of one sample.
+fn after_estimate(job: &Job, outcome: &Outcome, model: &Model) -> Estimate {
+    let facts = infer(model, &job.dense.table).facts;
+    let sizes: BTreeMap<String, u64> = job
+        .dense
+        .model
+        .graph
+        .inputs()
+        .flat_map(|v| {
+            let open = job.dense.facts.get(v).shape.clone().unwrap_or_default();
+            let bound = outcome.facts.get(v).sizes().unwrap_or_default();
+            let known = open.into_iter().zip(bound).filter_map(|(d, n)| Some((d.as_sym()?.to_string(), n)));
+            known.collect::<Vec<_>>()
+        })
+        .collect();
+    estimate(model, &facts.bind(&|s| sizes.get(s).copied()), &job.dense.table, job.target)
+}
+
+impl From<&LimitRow> for LimitJson {
+    fn from(r: &LimitRow) -> Self {
+        Self { name: r.name, asked: r.asked, reached: r.reached, unit: r.unit, met: r.met() }
+    }
+}
+
+fn lock(
+    job: &Job,
+    outcome: &Outcome,
+    tool: &str,
+    model: LockedFile,
+    written: &[u8],
+    plan: &str,
+) -> Result<Lock, CliError> {
+    let mut inputs = outcome.files.clone();
+    inputs.insert("model", model);
+    let mut options = BTreeMap::new();
+    for l in &outcome.limits {
+        options.insert(format!("max_{}", l.name), format!("{} {}", l.asked, l.unit).trim().to_string());
+    }
+    for (i, s) in job.args.samples.scale.iter().enumerate() {
+        options.insert(format!("scale.{}", s.input.clone().unwrap_or_else(|| i.to_string())), s.factor.to_string());
+    }
+    let kept = outcome.decision.plan.groups.iter().map(|g| (g.id.clone(), g.keep.clone())).collect();
+    Ok(Lock {
+        schema: "sparsec/lock@1",
+        tool: tool.to_string(),
+        runtime: job.runtime.name(),
+        inputs,
+        target: LockedFile { name: job.target.name.clone(), sha256: sha256(job.target.to_yaml()?.as_bytes()) },
+        options,
+        seed: job.args.random_plan,
+        kept,
+        outputs: BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]),
+    })
+}
+
+fn report(
+    job: &Job,
+    outcome: &Outcome,
+    (before, after): (&Estimate, &Estimate),
+    groups: Vec<sparsec_report::Group>,
+    model_file: LockedFile,
+) -> Report {
+    let side = |e: &Estimate, score: Option<&Score>| {
+        let metric = outcome.metrics.as_ref().zip(score).map(|((m, ..), s)| sparsec_report::Metric {
+            name: m.name().to_string(),
+            value: s.value,
+            samples: s.samples,
+            better: if m.higher_is_better() { Better::Higher } else { Better::Lower },
+        });
+        Side { metric, file_bytes: e.file_bytes, ..Side::from(e) }
+    };
+    let scores = outcome.metrics.as_ref();
+    let mut inputs = vec![("model", model_file)];
+    inputs.extend(outcome.files.iter().map(|(role, f)| (*role, f.clone())));
+    let used_for = match (&outcome.metrics, &outcome.measured) {
+        (Some(_), _) => "calibration, sensitivity, recovery, metric",
+        (None, Some(_)) => "calibration, sensitivity, recovery",
+        (None, None) => "comparison with the masked model",
+    };
+    let mut notes: Vec<String> = before.notes.iter().chain(&after.notes).cloned().collect();
+    notes.sort();
+    notes.dedup();
+    if let Some(v) = outcome.verdict {
+        notes.push(format!(
+            "on random inputs the model differs from the masked one by {:.1e} of the largest output",
+            v.max_rel_error
+        ));
+    }
+    notes.push(format!("latency, memory and energy are estimates for `{}`, not measurements", job.target.name));
+    Report {
+        schema: SCHEMA.to_string(),
+        model: inputs[0].1.name.clone(),
+        tool: Tool { name: "sparsec".to_string(), version: env!("CARGO_PKG_VERSION").to_string() },
+        target: TargetInfo {
+            name: job.target.name.clone(),
+            calibrated: job.target.calibrated,
+            source: job.target.source.clone(),
+        },
+        runtimes: vec![RuntimeUse { name: job.runtime.name(), used_for: used_for.to_string() }],
+        before: side(before, scores.map(|m| &m.1)),
+        after: side(after, scores.map(|m| &m.2)),
+        limits: outcome
+            .limits
+            .iter()
+            .map(|l| sparsec_report::Limit {
+                name: l.name.to_string(),
+                asked: l.asked,
+                reached: l.reached,
+                unit: l.unit.to_string(),
+                met: l.met(),
+            })
+            .collect(),
+        groups,
+        frozen: record::frozen(job.dense),
+        inputs: inputs
+            .into_iter()
+            .map(|(role, f)| Input { role: role.to_string(), name: f.name, sha256: f.sha256 })
+            .collect(),
+        notes,
+        warnings: outcome.warnings.clone(),
+    }
+}
+
+fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), outputs: &[String]) -> String {
+    let ratio = |a: f64, b: f64| format!("{:.1} %", 100.0 * b / a.max(f64::MIN_POSITIVE));
+    let mut rows = Vec::new();
+    let mut row = |name: &str, a: String, b: String, share: String| rows.push(vec![name.to_string(), a, b, share]);
+    let span = |e: &Estimate| format!("{} ({} to {})", ms(e.latency_ms.mid), ms(e.latency_ms.low), ms(e.latency_ms.high));
+    row("MACs", count(before.macs), count(after.macs), ratio(before.macs as f64, after.macs as f64));
+    row("parameters", count(before.params), count(after.params), ratio(before.params as f64, after.params as f64));
+    let (a, b) = (before.file_bytes, after.file_bytes);
+    row("file", bytes(a), bytes(b), ratio(a as f64, b as f64));
+    row("latency, estimated", span(before), span(after), ratio(before.latency_ms.mid, after.latency_ms.mid));
+    let (a, b) = (before.memory.peak, after.memory.peak);
+    row("peak memory, estimated", bytes(a), bytes(b), ratio(a as f64, b as f64));
+    if let Some((metric, dense, cut)) = &outcome.metrics {
+        let show = |s: &Score| {
+            if metric.is_percentage() { format!("{:.2} %", s.value) } else { format!("{:.5}", s.value) }
+        };
+        let drop = metric.drop(dense.value, cut.value);
+        row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), format!("{:+.2}", -drop));
+    }
+    let mut out = table(&[Text(""), Number("before"), Number("after"), Number("")], &rows);
+    out += &format!("\ntarget {}{}\n", job.target.name, if job.target.calibrated { "" } else { " (uncalibrated)" });
+    for l in &outcome.limits {
+        let verdict = if l.met() { "met" } else { "NOT met" };
+        out += &format!(
+            "limit {}: asked {}, reached {}: {verdict}\n",
+            l.name,
+            figure(l.unit, l.asked),
+            figure(l.unit, l.reached)
+        );
+    }
+    if let Some(v) = outcome.verdict {
+        let verdict = if v.equal() { "equals" } else { "DIFFERS FROM" };
+        out += &format!("the model {verdict} the masked one (largest relative difference {:.1e})\n", v.max_rel_error);
+    }
+    let cut = outcome.decision.plan.groups.len();
+    out += &format!("{cut} of {} groups were cut\n", job.dense.channels.groups.len());
+    for w in &outcome.warnings {
+        out += &format!("warning: {w}\n");
+    }
+    out += "\n";
+    for o in outputs {
+        out += &format!("{o}\n");
+    }
+    out += &format!("\ntook {:.1} s\n", job.started.elapsed().as_secs_f64());
+    out
+}
