@@ -183,7 +183,7 @@ fn unit(dense: &Prepared, id: UnitId) -> Unit {
 fn frozen(dense: &Prepared, axis: AxisId, index: u32) -> Option<Frozen> {
     let (channels, graph) = (&dense.channels, &dense.model.graph);
     let freeze = channels.why_frozen(axis, index)?;
-    let steps = path(channels, channels.axes.slot(axis, index), |s| s == freeze.at).unwrap_or_default();
+    let steps = path(channels, channels.axes.slot(axis, index), |s| s == freeze.at, |_| true).unwrap_or_default();
     Some(Frozen {
         reason: freeze.reason.to_string(),
         at: label(channels, graph, freeze.at),
@@ -203,14 +203,16 @@ fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
         return Pair { from, to, tie: "independent", steps: Vec::new() };
     };
     let (left, right) = (channels.cut(a.axis, a.indices.start), channels.cut(b.axis, b.indices.start));
-    let tied = path(channels, x, |s| s == y);
+    // Rules can lead from one slot to another that does not leave with it, by way of a factor that the two do not share:
+    // a proof stays within the unit that it is about.
+    let shared = left.iter().find(|u| right.contains(u)).map(|u| &channels.units[*u as usize].slots);
+    let tied = path(channels, x, |s| s == y, |s| shared.is_none_or(|slots| slots.binary_search(&s).is_ok()));
     let tie = match (left.is_empty(), right.is_empty()) {
         (true, true) if tied.is_some() => "frozen",
-        _ if !left.is_empty() && left == right => "together",
-        _ if left.iter().any(|u| right.contains(u)) => "share",
+        (false, false) if left == right => "together",
+        (false, false) if shared.is_some() => "share",
         _ => "independent",
     };
-    // Rules can lead from one slot to another that does not leave with it: by way of a factor that the two do not share.
     let steps = if tie == "independent" { Vec::new() } else { tied.unwrap_or_default() };
     Pair { from, to, tie, steps: steps.iter().map(|s| step(channels, graph, s)).collect() }
 }
@@ -284,7 +286,7 @@ fn chain(steps: &[Step]) -> String {
             (Some(node), _) => format!("{node}, rule {}", s.rule),
             (None, _) => format!("two factorisations of one axis, {}", s.rule),
         };
-        format!("  {} = {}  by {by}\n", s.from, s.to)
+        format!("  {} ↔ {}  by {by}\n", s.from, s.to)
     };
     steps.iter().map(line).collect()
 }
