@@ -66,6 +66,7 @@ pub(crate) struct PassArgs {
 pub(crate) enum Command {
     Inspect(cmd::inspect::InspectArgs),
     Estimate(cmd::estimate::EstimateArgs),
+    Compile(Box<cmd::compile::CompileArgs>),
     Sensitivity(cmd::sensitivity::SensitivityArgs),
     Plan(cmd::plan::PlanArgs),
     Apply(cmd::apply::ApplyArgs),
