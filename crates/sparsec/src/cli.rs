@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Inspect(cmd::inspect::InspectArgs),
     Why(cmd::why::WhyArgs),
     Estimate(cmd::estimate::EstimateArgs),
+    Compile(Box<cmd::compile::CompileArgs>),
     Sensitivity(cmd::sensitivity::SensitivityArgs),
     Plan(cmd::plan::PlanArgs),
     Apply(cmd::apply::ApplyArgs),

@@ -2,8 +2,8 @@
 
 pub(crate) mod apply;
 pub(crate) mod bench;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod compile;
+mod compile_out;
 pub(crate) mod completions;
 pub(crate) mod estimate;
 pub(crate) mod eval;
@@ -33,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Inspect(args) => inspect::run(&args, &cli.global, talk),
         Command::Estimate(args) => estimate::run(&args, &cli.global, talk),
         Command::Why(args) => why::run(&args, &cli.global, talk),
+        Command::Compile(args) => compile::run(&args, &cli.global, talk),
         Command::Sensitivity(args) => sensitivity::run(&args, &cli.global, talk),
         Command::Plan(args) => plan::run(&args, &cli.global, talk),
         Command::Apply(args) => apply::run(&args, &cli.global, talk),

@@ -54,6 +54,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "`sparsec explain` without a code lists all.",
     ),
     entry(
+        "S0006",
+        "nothing to compile for",
+        "A compilation makes a model hold limits, and none was given.",
+        "pass a limit such as `--max-macs 50%`, `--max-latency 60%`, `--max-size 2MiB` or `--max-drop 1.0`.",
+    ),
+    entry(
         "S0101",
         "the model file cannot be read",
         "The path leads to nothing, to a folder or device, or to a file that you may not read.",

@@ -191,6 +191,9 @@ pub(crate) enum CliError {
         /// Its type.
         ty: String,
     },
+    /// A compilation without anything to reach.
+    #[error("no limit is given, so there is nothing to compile for")]
+    NoLimit,
     /// A code that explains nothing.
     #[error("there is no error or remark `{code}`")]
     UnknownCode {
@@ -208,7 +211,7 @@ impl CliError {
             Self::Unmet { .. } => Exit::Limits,
             Self::Unequal { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
-            Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
+            Self::NoLimit | Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
             Self::Runtime(e) => runtime_exit(e),
             Self::Target(TargetError::Unknown { .. }) => Exit::Usage,
             Self::Data(DataError::ScaleName { .. } | DataError::ScaleUnnamed { .. } | DataError::ScaleTwice { .. }) => {
@@ -232,6 +235,7 @@ impl CliError {
             Self::Report { .. } => "S0701",
             Self::Write { .. } | Self::Stdout(_) => "S0003",
             Self::UnknownCode { .. } => "S0005",
+            Self::NoLimit => "S0006",
             Self::Model(e) => model_code(e),
             Self::Data(e) => data_code(e),
             Self::Metric(e) => match e {
@@ -264,6 +268,7 @@ impl CliError {
                 Some("`sparsec inspect --groups` and `sparsec opt MODEL` show names of values".into())
             }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
+            Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`".into()),
             Self::NoDense { .. } => Some("pass `--dense MODEL`".into()),
             Self::OpenSize { .. } => Some("`estimate` takes `--dim NAME=N`, `bench` takes sizes from `--data SAMPLES`".into()),
             Self::OpenInput { .. } => Some("pass `--data SAMPLES`".into()),

@@ -9,6 +9,7 @@ mod infer;
 mod interrupt;
 mod output;
 mod progress;
+mod record;
 mod render;
 mod table;
 mod talk;

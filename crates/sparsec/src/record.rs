@@ -1,8 +1,8 @@
 //! What a compilation leaves behind beside the model: the report and the lock.
 
+use crate::cmd::model::sha256;
 use crate::table::{bytes, count, ms};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sparsec::drive::{Curves, Decision, Prepared, Pricing};
 use sparsec_analysis::{AxisOwner, node_ref};
 use sparsec_ir::LinearRule;
@@ -10,11 +10,6 @@ use sparsec_plan::{Evaluate, Indices, Price};
 use sparsec_report::{Frozen, Group};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// SHA-256 in hexadecimal, as `sha256sum` prints it.
-pub(crate) fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|b| format!("{b:02x}")).collect()
-}
 
 /// The lock: what went in and what was decided, exactly.
 #[derive(Serialize)]
@@ -42,8 +37,12 @@ pub(crate) struct LockedFile {
 
 impl LockedFile {
     pub(crate) fn new(path: &Path, contents: &[u8]) -> Self {
+        Self::known(path, &sha256(contents))
+    }
+    /// A file whose hash is known.
+    pub(crate) fn known(path: &Path, sha256: &str) -> Self {
         let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Self { name, sha256: sha256(contents) }
+        Self { name, sha256: sha256.to_string() }
     }
 }
 

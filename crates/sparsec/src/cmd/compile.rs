@@ -3,7 +3,8 @@
 use crate::cli::{Global, PassArgs};
 use crate::cmd::compile_out::{Outcome, write};
 use crate::cmd::limits::{LimitArgs, resolve};
-use crate::cmd::samples::SampleArgs;
+use crate::cmd::model::{Source, open_with, runtime};
+use crate::cmd::samples::{SampleArgs, calibration};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
@@ -13,14 +14,13 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Curves, Cut, Decision, DriveError, Observer, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide,
-    measure, prepare_with, random_inputs, random_removal, samples_for,
+    Cut, Decision, DriveError, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide,
+    measure, random_inputs, random_removal, samples_for,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
 use sparsec_ir::{Facts, Model, Tensor};
-use sparsec_onnx::Loaded;
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -73,8 +73,6 @@ pub(crate) struct CompileArgs {
     pub(crate) passes: PassArgs,
 }
 
-/// Samples that calibration reads at most, where the user does not say.
-const MAX_SAMPLES: u64 = 1024;
 /// Bytes that one activation over all samples may take.
 const MAX_ACTIVATION: u64 = 512 << 20;
 
@@ -84,7 +82,7 @@ pub(super) struct Job<'a> {
     pub(super) global: &'a Global,
     pub(super) talk: Talk,
     pub(super) watch: &'a Watch,
-    pub(super) loaded: &'a Loaded,
+    pub(super) source: &'a Source,
     pub(super) dense: &'a Prepared,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: &'a Target,
@@ -100,16 +98,9 @@ pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exi
     }
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
-    let runtime: Arc<dyn Runtime> = Arc::from(sparsec_runtime::open(&global.runtime)?);
-    let loaded = sparsec_onnx::load(&args.model)?;
-    for note in &loaded.notes {
-        talk.note(&note.to_string());
-    }
-    let table = sparsec_ops::table();
-    let mut manager = args.passes.manager(&table);
-    let dense = prepare_with(&loaded.model, Some(runtime.clone()), &mut manager, table.clone(), &watch)?;
-    args.passes.tell(&dense.remarks, talk);
-    let job = Job { args, global, talk, watch: &watch, loaded: &loaded, dense: &dense, runtime, target: &target, started };
+    let runtime = runtime(global)?;
+    let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
+    let job = Job { args, global, talk, watch: &watch, source: &source, dense: &dense, runtime, target: &target, started };
     // All parallel work runs in this pool; what it computes does not depend on its size.
     let threads = global.threads();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -164,16 +155,12 @@ impl Job<'_> {
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let mut options = args.samples.clone();
-        options.max_samples = Some(options.max_samples.unwrap_or(MAX_SAMPLES));
-        let data = options.load(path, &self.loaded.model, self.talk)?;
-        let inputs: Vec<Tensor> = data.inputs().iter().map(|(_, t)| t.clone()).collect();
-        self.check_samples(&data)?;
+        let inputs = calibration(&args.samples.load(path, &self.source.model, self.talk)?)?;
         let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
         let inputs = samples_for(&inputs, samples_in_memory(&self.dense.model, &facts));
         let samples = Samples { inputs: &inputs, threads: self.global.threads() };
-        let curves = measure(self.dense, self.runtime.as_ref(), &samples, &facts, self.target, self.watch)?;
+        let curves = measure(self.dense, self.runtime.as_ref(), &samples, self.target, self.watch)?;
         let pricing =
             Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
 
@@ -261,9 +248,9 @@ impl Job<'_> {
 
     /// Bytes of the model as it is stored, external data included.
     pub(super) fn file_bytes(&self) -> u64 {
-        let external = self.loaded.model.graph.values().filter_map(|(v, _)| self.loaded.model.graph.constant(v));
+        let external = self.source.model.graph.values().filter_map(|(v, _)| self.source.model.graph.constant(v));
         let external: u64 = external.filter(|t| t.external.is_some()).map(|t| t.byte_len()).sum();
-        self.loaded.source.len() as u64 + external
+        self.source.bytes + external
     }
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
@@ -272,24 +259,12 @@ impl Job<'_> {
         Price { size: self.file_bytes() as f64, ..pricing.price(&full) }
     }
 
-    /// Samples must lie along the first axis of the inputs, which must be theirs alone.
-    fn check_samples(&self, data: &Dataset) -> Result<(), CliError> {
-        let graph = &self.dense.model.graph;
-        match (data.is_stacked(), graph.inputs().next()) {
-            (true, Some(v)) => {
-                let size = self.dense.facts.get(v).size(0).unwrap_or(0);
-                Err(DriveError::NoSampleAxis { input: graph.value(v).name.clone(), size }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What the metric is measured with, if it is.
     fn yardstick(&self) -> Result<Option<Yardstick>, CliError> {
         let (Some(path), Some(metric)) = (&self.args.eval, self.args.metric) else { return Ok(None) };
-        let data = self.args.samples.load(path, &self.loaded.model, self.talk)?;
+        let data = self.args.samples.load(path, &self.source.model, self.talk)?;
         let options = RunOptions { batch: 32, threads: self.global.threads() };
-        let outputs = first_output(self.runtime.as_ref(), &self.loaded.model, &data, options, self.talk)?;
+        let outputs = first_output(self.runtime.as_ref(), &self.source.model, &data, options, self.talk)?;
         let reference = match (metric.reference(), data.label()) {
             (Reference::Label | Reference::Either, Some(label)) => label.clone(),
             (Reference::Dense | Reference::Either, _) => outputs.clone(),

@@ -4,7 +4,8 @@ use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
 use crate::error::CliError;
 use crate::output::Folder;
-use crate::record::{self, Lock, LockedFile, figure, sha256};
+use crate::cmd::model::sha256;
+use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, table};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
 use sparsec_ir::{Facts, Model};
-use sparsec_report::{Better, Input, Report, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
+use sparsec_report::{Better, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
 use std::collections::BTreeMap;
 
 /// What a compilation came to.
@@ -75,7 +76,7 @@ struct VerifyJson {
 /// Writes the output folder and prints the outcome.
 pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
-    let model_file = LockedFile::new(&job.args.model, &job.loaded.source);
+    let model_file = LockedFile::known(&job.args.model, &job.source.sha256);
     let mut plan = outcome.decision.plan.clone();
     plan.model_sha256 = Some(model_file.sha256.clone());
     plan.target = Some(job.target.name.clone());
@@ -90,6 +91,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
     model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
     model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan_text.as_bytes())));
+    let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
     let model_path = folder.path().join("model.onnx");
@@ -105,11 +107,11 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     after.file_bytes = written.len() as u64 + data_bytes;
 
     let lock = lock(job, outcome, &tool, model_file.clone(), &written, &plan_text)?;
-    let lock = serde_json::to_string_pretty(&lock).map_err(sparsec_report::ReportError::Json)?;
+    let lock = serde_json::to_string_pretty(&lock).map_err(ReportError::Json).map_err(report_error)?;
     put("sparsec.lock", format!("{lock}\n").as_bytes())?;
     let report = report(job, outcome, (&before, &after), groups, model_file);
-    put("report.json", report.to_json()?.as_bytes())?;
-    put("report.html", page(&report)?.as_bytes())?;
+    put("report.json", report.to_json().map_err(report_error)?.as_bytes())?;
+    put("report.html", page(&report).map_err(report_error)?.as_bytes())?;
     if crate::interrupt::requested() {
         return Err(crate::interrupt::Interrupted.into());
     }
@@ -143,7 +145,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
 
 /// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
 fn original_params(job: &Job, canonical: u64) -> u64 {
-    let model = &job.loaded.model;
+    let model = &job.source.model;
     let facts = infer(model, &job.dense.table).facts;
     let found = estimate(model, &facts, &job.dense.table, job.target).params;
     if found > 0 { found } else { canonical }

@@ -4,7 +4,7 @@ use super::{DriveError, Observer, Prepared};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Facts, Tensor, ValueId};
+use sparsec_ir::{Tensor, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::Curve;
 use sparsec_runtime::{Runtime, run_batches};
@@ -89,12 +89,11 @@ const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
 const LEAST_SHARE: f64 = 0.1;
 
-/// Ranks every group's units and measures its curve. `bound` are the dense facts with the sizes of one sample.
+/// Ranks every group's units and measures its curve.
 pub fn measure(
     dense: &Prepared,
     runtime: &dyn Runtime,
     samples: &Samples,
-    bound: &Facts,
     target: &Target,
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
@@ -138,7 +137,9 @@ pub fn measure(
 
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
-    let macs = Pricer::new(model, bound, &dense.table, target).price(bound).macs;
+    let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
+    let bound = dense.bind(&dense.sizes(1, &dense.sizes_of(&shapes))?);
+    let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
     let part = samples_for(samples.inputs, (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end()));
     let outputs = run_batches(runtime, model, &part, 32, samples.threads)?;
     watch.stage("sensitivity", probes.iter().map(|p| p.len() as u64).sum());
