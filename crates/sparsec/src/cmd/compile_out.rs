@@ -4,7 +4,7 @@ use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
 use crate::error::CliError;
 use crate::output::Folder;
-use crate::cmd::model::sha256;
+use crate::cmd::model::{sha256, sha256_of};
 use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, table};
@@ -76,7 +76,7 @@ struct VerifyJson {
 /// Writes the output folder and prints the outcome.
 pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
-    let model_file = LockedFile::known(&job.args.model, &job.source.sha256);
+    let model_file = LockedFile::known(&job.args.model, &sha256_of(&job.args.model)?);
     let mut plan = outcome.decision.plan.clone();
     plan.model_sha256 = Some(model_file.sha256.clone());
     plan.target = Some(job.target.name.clone());
