@@ -18,10 +18,16 @@ pub struct Step {
     pub rule: &'static str,
 }
 
-/// Shortest chain of rules from `from` to the first slot that `goal` accepts; `None` if no rule leads there.
+/// Shortest chain of rules from `from` to the first slot that `goal` accepts, over slots that `through` accepts; `None`
+/// if no rule leads there. `from` needs neither.
 ///
 /// Links are walked both ways; a product is walked between a flat slot and each of its factors' slots.
-pub fn path(channels: &Channels, from: Slot, goal: impl Fn(Slot) -> bool) -> Option<Vec<Step>> {
+pub fn path(
+    channels: &Channels,
+    from: Slot,
+    goal: impl Fn(Slot) -> bool,
+    through: impl Fn(Slot) -> bool,
+) -> Option<Vec<Step>> {
     let steps = neighbours(channels);
     let mut came: BTreeMap<Slot, Step> = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
@@ -38,7 +44,7 @@ pub fn path(channels: &Channels, from: Slot, goal: impl Fn(Slot) -> bool) -> Opt
             return Some(out);
         }
         for step in steps.get(&at).into_iter().flatten() {
-            if step.to != from && !came.contains_key(&step.to) {
+            if step.to != from && !came.contains_key(&step.to) && through(step.to) {
                 came.insert(step.to, step.clone());
                 queue.push_back(step.to);
             }

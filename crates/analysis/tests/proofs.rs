@@ -21,7 +21,7 @@ fn slot(model: &Model, channels: &Channels, value: &str, axis: usize, index: u32
 fn proof(name: &str, from: (&str, usize, u32), to: (&str, usize, u32)) -> Option<Vec<String>> {
     let (model, channels) = load(name);
     let goal = slot(&model, &channels, to.0, to.1, to.2);
-    let steps = path(&channels, slot(&model, &channels, from.0, from.1, from.2), |s| s == goal)?;
+    let steps = path(&channels, slot(&model, &channels, from.0, from.1, from.2), |s| s == goal, |_| true)?;
     let mut at = slot(&model, &channels, from.0, from.1, from.2);
     for step in &steps {
         assert_eq!(step.from, at, "a chain has no gaps");

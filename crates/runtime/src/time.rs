@@ -43,10 +43,19 @@ pub struct Timing {
 /// Times each session on its inputs. A round visits all sessions, so that a change of the machine's speed falls on all
 /// of them; each round starts one session later, so that none always runs behind the same other one.
 ///
+/// No further round starts once `stop` says so; one is always counted.
+///
 /// # Errors
 /// That of the first run that fails.
-pub fn interleaved(sessions: &[(&dyn Session, &[Tensor])], options: BenchOptions) -> Result<Vec<Timing>, RuntimeError> {
+pub fn interleaved(
+    sessions: &[(&dyn Session, &[Tensor])],
+    options: BenchOptions,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Timing>, RuntimeError> {
     for _ in 0..options.warmup {
+        if stop() {
+            break;
+        }
         for (session, inputs) in sessions {
             session.run(inputs)?;
         }
@@ -57,7 +66,7 @@ pub fn interleaved(sessions: &[(&dyn Session, &[Tensor])], options: BenchOptions
     loop {
         let seconds = start.elapsed().as_secs_f64();
         let enough = round >= options.repeats && seconds >= options.min_seconds;
-        if sessions.is_empty() || round > 0 && (enough || seconds >= options.max_seconds) {
+        if sessions.is_empty() || round > 0 && (enough || seconds >= options.max_seconds || stop()) {
             break;
         }
         for i in 0..sessions.len() {

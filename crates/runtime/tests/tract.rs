@@ -149,8 +149,8 @@ fn timing_visits_every_session_equally_often() {
     let inputs = [Tensor::f32(&[3], &[1., 2., 3.])];
     let options = BenchOptions { warmup: 1, repeats: 5, min_seconds: 0.0, max_seconds: 60.0 };
     let pair: (&dyn sparsec_runtime::Session, &[Tensor]) = (session.as_ref(), &inputs);
-    let times = interleaved(&[pair, pair], options).unwrap();
+    let times = interleaved(&[pair, pair], options, &|| false).unwrap();
     assert_eq!(times.iter().map(|t| t.runs).collect::<Vec<_>>(), [5, 5]);
     assert!(times.iter().all(|t| t.min_ms <= t.p50_ms && t.p50_ms <= t.p99_ms));
-    assert_eq!(interleaved(&[], options).unwrap(), []);
+    assert_eq!(interleaved(&[], options, &|| false).unwrap(), []);
 }

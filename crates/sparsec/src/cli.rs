@@ -65,6 +65,7 @@ pub(crate) struct PassArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Inspect(cmd::inspect::InspectArgs),
+    Why(cmd::why::WhyArgs),
     Estimate(cmd::estimate::EstimateArgs),
     Compile(Box<cmd::compile::CompileArgs>),
     Sensitivity(cmd::sensitivity::SensitivityArgs),

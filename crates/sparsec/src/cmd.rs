@@ -16,9 +16,9 @@ pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod samples;
 pub(crate) mod sensitivity;
+pub(crate) mod slot;
 pub(crate) mod target;
 pub(crate) mod verify;
-#[allow(dead_code, reason = "wired in with the driver")]
 pub(crate) mod why;
 
 use crate::cli::{Cli, Command};
@@ -32,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args, &cli.global, talk),
         Command::Estimate(args) => estimate::run(&args, &cli.global, talk),
+        Command::Why(args) => why::run(&args, &cli.global, talk),
         Command::Compile(args) => compile::run(&args, &cli.global, talk),
         Command::Sensitivity(args) => sensitivity::run(&args, &cli.global, talk),
         Command::Plan(args) => plan::run(&args, &cli.global, talk),

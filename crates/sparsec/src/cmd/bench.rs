@@ -1,9 +1,11 @@
 //! `sparsec bench`: time of models on this machine.
 
 use crate::cli::Global;
+use crate::cmd::model::load;
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, ms, table};
 use crate::talk::Talk;
@@ -61,6 +63,8 @@ struct Run {
     min_ms: f64,
     mean_ms: f64,
     count: usize,
+    /// Median time relative to the first model's.
+    ratio: f64,
     peak_rss_bytes: Option<u64>,
 }
 
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
     let threads = global.threads.map_or(1, NonZeroUsize::get);
     let mut loaded: Vec<(Box<dyn Session>, Vec<Tensor>)> = Vec::new();
     for path in &args.models {
-        let model = sparsec_onnx::load(path)?.model;
+        let model = load(path, talk)?.model;
         let inputs = match &args.data {
             Some(path) => {
                 let data = args.samples.load(path, &model, talk)?;
@@ -89,8 +93,10 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
         min_seconds: BenchOptions::default().min_seconds.min(f64::from(args.seconds)),
         ..BenchOptions::default()
     };
-    let timings = interleaved(&sessions, options)?;
+    let timings = interleaved(&sessions, options, &interrupt::requested)?;
+    interrupt::check()?;
     let peak = peak_rss_bytes();
+    let first = timings.first().map_or(f64::NAN, |t| t.p50_ms);
     let runs = args.models.iter().zip(&timings).map(|(path, t)| Run {
         model: path.display().to_string(),
         p50_ms: t.p50_ms,
@@ -99,18 +105,19 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
         min_ms: t.min_ms,
         mean_ms: t.mean_ms,
         count: t.runs,
+        ratio: t.p50_ms / first,
         peak_rss_bytes: peak,
     });
     let bench = Bench { runtime: runtime.name(), threads, runs: runs.collect() };
     let cells = |r: &Run| {
         let times = [r.p50_ms, r.p95_ms, r.p99_ms, r.min_ms].map(ms);
-        std::iter::once(r.model.clone()).chain(times).chain([r.count.to_string()]).collect::<Vec<_>>()
+        std::iter::once(r.model.clone()).chain(times).chain([r.count.to_string(), format!("{:.3}", r.ratio)]).collect::<Vec<_>>()
     };
     let rows: Vec<Vec<String>> = bench.runs.iter().map(cells).collect();
     let memory = peak.map_or(String::new(), |p| format!(", peak memory {}", bytes(p)));
     let text = format!(
         "{}{}, threads {threads}{memory}\n",
-        table(&[Text("model"), Number("p50"), Number("p95"), Number("p99"), Number("min"), Number("runs")], &rows),
+        table(&[Text("model"), Number("p50"), Number("p95"), Number("p99"), Number("min"), Number("runs"), Number("ratio")], &rows),
         bench.runtime
     );
     talk.result("bench", &bench, &text).map_err(CliError::Stdout)?;

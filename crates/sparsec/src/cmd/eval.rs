@@ -1,6 +1,7 @@
 //! `sparsec eval`: what a model is worth on a labelled set.
 
 use crate::cli::Global;
+use crate::cmd::model::load;
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -55,11 +56,11 @@ struct Evaluation {
 pub(crate) fn run(args: &EvalArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let runtime = sparsec_runtime::open(&global.runtime)?;
     let options = RunOptions { batch: args.batch, threads: global.threads() };
-    let model = sparsec_onnx::load(&args.model)?.model;
+    let model = load(&args.model, talk)?.model;
     let data = args.samples.load(&args.data, &model, talk)?;
     let metric = args.metric;
     let dense = |path: &PathBuf| {
-        let dense = sparsec_onnx::load(path)?.model;
+        let dense = load(path, talk)?.model;
         let data = args.samples.load(&args.data, &dense, talk)?;
         first_output(runtime.as_ref(), &dense, &data, options, talk)
     };
