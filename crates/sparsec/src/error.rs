@@ -251,7 +251,10 @@ impl CliError {
             Self::Runtime(e) => runtime_code(e),
             Self::Target(e) => match e {
                 TargetError::Unknown { .. } => "S0601",
-                TargetError::Read { .. } | TargetError::TooLarge { .. } | TargetError::Invalid { .. } | TargetError::Write { .. } => "S0602",
+                TargetError::Read { .. }
+                | TargetError::TooLarge { .. }
+                | TargetError::Invalid { .. }
+                | TargetError::Write { .. } => "S0602",
             },
         }
     }

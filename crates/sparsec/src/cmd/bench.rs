@@ -111,13 +111,27 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
     let bench = Bench { runtime: runtime.name(), threads, runs: runs.collect() };
     let cells = |r: &Run| {
         let times = [r.p50_ms, r.p95_ms, r.p99_ms, r.min_ms].map(ms);
-        std::iter::once(r.model.clone()).chain(times).chain([r.count.to_string(), format!("{:.3}", r.ratio)]).collect::<Vec<_>>()
+        std::iter::once(r.model.clone())
+            .chain(times)
+            .chain([r.count.to_string(), format!("{:.3}", r.ratio)])
+            .collect::<Vec<_>>()
     };
     let rows: Vec<Vec<String>> = bench.runs.iter().map(cells).collect();
     let memory = peak.map_or(String::new(), |p| format!(", peak memory {}", bytes(p)));
     let text = format!(
         "{}{}, threads {threads}{memory}\n",
-        table(&[Text("model"), Number("p50"), Number("p95"), Number("p99"), Number("min"), Number("runs"), Number("ratio")], &rows),
+        table(
+            &[
+                Text("model"),
+                Number("p50"),
+                Number("p95"),
+                Number("p99"),
+                Number("min"),
+                Number("runs"),
+                Number("ratio")
+            ],
+            &rows
+        ),
         bench.runtime
     );
     talk.result("bench", &bench, &text).map_err(CliError::Stdout)?;

@@ -69,7 +69,8 @@ fn text(curves: &Curves) -> String {
         let at = |share: f64| {
             let wanted = share * f64::from(units);
             let points = g.counts.iter().zip(&g.error);
-            let near = points.min_by(|a, b| (f64::from(*a.0) - wanted).abs().total_cmp(&(f64::from(*b.0) - wanted).abs()));
+            let near =
+                points.min_by(|a, b| (f64::from(*a.0) - wanted).abs().total_cmp(&(f64::from(*b.0) - wanted).abs()));
             near.map_or(String::new(), |(k, e)| format!("{e:.2e} at {k}"))
         };
         vec![g.id.clone(), units.to_string(), at(0.75), at(0.5), at(0.25)]
