@@ -221,8 +221,9 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Resul
             _ => perturbed[v.index()],
         };
         let changed = node.inputs.iter().flatten().any(cut);
-        let x_changed =
-            |operand: usize| node.inputs.get(operand).copied().flatten().is_some_and(|x| perturbed[x.index()]);
+        let x_changed = |operand: usize| {
+            node.inputs.get(operand).copied().flatten().is_some_and(|x| perturbed[x.index()])
+        };
         if let Some(def) = table.get(&node.domain, &node.op) {
             let source = |source| CalibError::Op { node: graph.label(id), source };
             let node_ref = node_ref(pruned, facts, id);
@@ -410,7 +411,8 @@ fn solve(
                     }
                 }
             }
-            let old_bias: Vec<f64> = (0..per_group * spread).map(|c| old_shift[g * per_group + c / spread]).collect();
+            let old_bias: Vec<f64> =
+                (0..per_group * spread).map(|c| old_shift[g * per_group + c / spread]).collect();
             let sums = |rows: &[usize]| {
                 let parts: Vec<Sums> = rows.par_chunks(CHUNK).map(|c| Sums::of(&activations.rows(g, c))).collect();
                 let mut parts = parts.into_iter();

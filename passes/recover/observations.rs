@@ -44,8 +44,7 @@ impl<'a> Activations<'a> {
 
     /// Observations that there are.
     pub(super) fn count(&self) -> usize {
-        let (dims, axis) =
-            if self.form.transposed { (self.x_dims, self.form.x_axis) } else { (self.y_dims, self.form.y_axis) };
+        let (dims, axis) = if self.form.transposed { (self.x_dims, self.form.x_axis) } else { (self.y_dims, self.form.y_axis) };
         dims.iter().enumerate().filter(|(a, _)| *a != axis).map(|(_, d)| *d as usize).product()
     }
 

@@ -20,13 +20,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Starts at the graph's inputs; `facts` are those of the model, symbolic in the number of samples.
-    pub(super) fn new(
-        runtime: &'a dyn Runtime,
-        threads: usize,
-        model: &Model,
-        facts: Facts,
-        inputs: &[Tensor],
-    ) -> Self {
+    pub(super) fn new(runtime: &'a dyn Runtime, threads: usize, model: &Model, facts: Facts, inputs: &[Tensor]) -> Self {
         let at_hand = model.graph.inputs().zip(inputs.iter().cloned()).collect();
         Self { runtime, threads, facts, at_hand }
     }

@@ -14,8 +14,8 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Cut, Decision, DriveError, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide, measure,
-    random_inputs, random_removal, samples_for,
+    Cut, Decision, DriveError, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide,
+    measure, random_inputs, random_removal, samples_for,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
@@ -100,8 +100,7 @@ pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exi
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
     let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
-    let job =
-        Job { args, global, talk, watch: &watch, source: &source, dense: &dense, runtime, target: &target, started };
+    let job = Job { args, global, talk, watch: &watch, source: &source, dense: &dense, runtime, target: &target, started };
     // All parallel work runs in this pool; what it computes does not depend on its size.
     let threads = global.threads();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -169,7 +168,8 @@ impl Job<'_> {
         let limits = resolve(&args.limits, &self.before(&pricing));
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
-            let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
+            let cut =
+                cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
             let score = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
             Ok(Attempt { decision, cut, score })
         };

@@ -2,9 +2,9 @@
 
 use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
-use crate::cmd::model::sha256;
 use crate::error::CliError;
 use crate::output::Folder;
+use crate::cmd::model::{sha256, sha256_of};
 use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, table};
@@ -76,7 +76,7 @@ struct VerifyJson {
 /// Writes the output folder and prints the outcome.
 pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
-    let model_file = LockedFile::known(&job.args.model, &job.source.sha256);
+    let model_file = LockedFile::known(&job.args.model, &sha256_of(&job.args.model)?);
     let mut plan = outcome.decision.plan.clone();
     plan.model_sha256 = Some(model_file.sha256.clone());
     plan.target = Some(job.target.name.clone());
@@ -278,8 +278,7 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     let ratio = |a: f64, b: f64| format!("{:.1} %", 100.0 * b / a.max(f64::MIN_POSITIVE));
     let mut rows = Vec::new();
     let mut row = |name: &str, a: String, b: String, share: String| rows.push(vec![name.to_string(), a, b, share]);
-    let span =
-        |e: &Estimate| format!("{} ({} to {})", ms(e.latency_ms.mid), ms(e.latency_ms.low), ms(e.latency_ms.high));
+    let span = |e: &Estimate| format!("{} ({} to {})", ms(e.latency_ms.mid), ms(e.latency_ms.low), ms(e.latency_ms.high));
     row("MACs", count(before.macs), count(after.macs), ratio(before.macs as f64, after.macs as f64));
     row("parameters", count(before.params), count(after.params), ratio(before.params as f64, after.params as f64));
     let (a, b) = (before.file_bytes, after.file_bytes);

@@ -2,8 +2,8 @@
 
 use super::{Curves, DriveError, Prepared, Pricing};
 use sparsec_analysis::Removal;
-use sparsec_plan::{Evaluate, Plan};
 use sparsec_plan::{Limit, LimitKind, Outcome, Price, search};
+use sparsec_plan::{Evaluate, Plan};
 
 /// A decision, with what it costs.
 #[derive(Clone, Debug)]

@@ -140,8 +140,7 @@ pub fn measure(
     let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
     let bound = dense.bind(&dense.sizes(1, &dense.sizes_of(&shapes))?);
     let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
-    let part =
-        samples_for(samples.inputs, (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end()));
+    let part = samples_for(samples.inputs, (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end()));
     let outputs = run_batches(runtime, model, &part, 32, samples.threads)?;
     watch.stage("sensitivity", probes.iter().map(|p| p.len() as u64).sum());
     let probe = Probe {
@@ -165,12 +164,7 @@ pub fn measure(
     for ((group, s), counts) in channels.groups.iter().zip(found).zip(grids) {
         let error = counts.iter().map(|k| s.error_at(*k)).collect();
         let curve = Curve::new(counts, error);
-        groups.push(GroupCurve {
-            id: group.id.clone(),
-            order: s.ranking.order,
-            counts: curve.counts,
-            error: curve.error,
-        });
+        groups.push(GroupCurve { id: group.id.clone(), order: s.ranking.order, counts: curve.counts, error: curve.error });
     }
     Ok(Curves { schema: Curves::SCHEMA.to_string(), groups })
 }
@@ -227,3 +221,4 @@ mod tests {
         assert_eq!(probe_counts(&[3]), Vec::<u32>::new());
     }
 }
+
