@@ -1,7 +1,7 @@
 //! `sparsec apply`: carry out a plan.
 
 use crate::cli::{Global, PassArgs};
-use crate::cmd::model::{Source, open_with, read, runtime, sha256};
+use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of};
 use crate::cmd::samples::{SampleArgs, calibration};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -55,8 +55,8 @@ struct Applied {
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let watch = Watch::new(talk);
-    let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
-    let (plan, plan_sha256) = read_plan(&args.plan, &args.model, &source)?;
+    let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
+    let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let mut out = match &args.data {
         None => cut(&dense, &removal)?,
@@ -95,15 +95,16 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
 }
 
 /// Reads a plan and its SHA-256; refuses one that names another model.
-pub(crate) fn read_plan(path: &Path, model: &Path, source: &Source) -> Result<(Plan, String), CliError> {
+pub(crate) fn read_plan(path: &Path, model: &Path) -> Result<(Plan, String), CliError> {
     let text = read(path)?;
     let plan = Plan::parse(&text).map_err(DriveError::from)?;
-    match &plan.model_sha256 {
-        Some(planned) if *planned != source.sha256 => Err(CliError::OtherModel {
+    let Some(planned) = &plan.model_sha256 else { return Ok((plan, sha256(text.as_bytes()))) };
+    match sha256_of(model)? {
+        found if *planned != found => Err(CliError::OtherModel {
             plan: path.to_path_buf(),
             planned: planned.clone(),
             model: model.to_path_buf(),
-            found: source.sha256.clone(),
+            found,
         }),
         _ => Ok((plan, sha256(text.as_bytes()))),
     }

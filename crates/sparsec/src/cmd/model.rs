@@ -10,14 +10,13 @@ use sparsec_ir::{Model, OpTable, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
 use sparsec_runtime::{Runtime, RuntimeError};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 /// A model with what identifies its file.
 pub(crate) struct Source {
     pub(crate) model: Model,
-    /// SHA-256 of the file, in hexadecimal.
-    pub(crate) sha256: String,
     /// Size of the file, without external data.
     pub(crate) bytes: u64,
 }
@@ -39,7 +38,7 @@ pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
     for note in &loaded.notes {
         talk.note(&note.to_string());
     }
-    Ok(Source { sha256: sha256(&loaded.source), bytes: loaded.source.len() as u64, model: loaded.model })
+    Ok(Source { bytes: loaded.source.len() as u64, model: loaded.model })
 }
 
 fn load_text(path: &Path) -> Result<Source, CliError> {
@@ -48,7 +47,7 @@ fn load_text(path: &Path) -> Result<Source, CliError> {
     let model = model.map_err(|source| CliError::Text { path: path.to_path_buf(), source })?;
     // The parser reads what is written; files of the other form are checked as they are read.
     verify(&model).map_err(|violations| DriveError::from(PassError::BrokenInput { violations }))?;
-    Ok(Source { sha256: sha256(text.as_bytes()), bytes: text.len() as u64, model })
+    Ok(Source { bytes: text.len() as u64, model })
 }
 
 /// Reads a text file.
@@ -56,9 +55,27 @@ pub(crate) fn read(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_path_buf(), source })
 }
 
-/// SHA-256 in hexadecimal.
+/// SHA-256 in hexadecimal, as `sha256sum` prints it.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hexadecimal(Sha256::digest(bytes).as_slice())
+}
+
+/// SHA-256 of a file. Read in pieces rather than through the model's memory map, which would make all of a large model
+/// resident; only commands that record the hash ask for it.
+pub(crate) fn sha256_of(path: &Path) -> Result<String, CliError> {
+    let error = |source| CliError::Read { path: path.to_path_buf(), source };
+    let mut file = std::fs::File::open(path).map_err(error)?;
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece).map_err(error)? {
+            0 => return Ok(hexadecimal(hash.finalize().as_slice())),
+            n => hash.update(&piece[..n]),
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The runtime that the user chose.

@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 use crate::cmd::limits::{LimitArgs, resolve};
-use crate::cmd::model::{open, read};
+use crate::cmd::model::{open, read, sha256_of};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
     let limits = resolve(&args.limits, &pricing.price(&full));
     let mut decision = decide(&dense, &curves, &pricing, &limits)?;
-    decision.plan.model_sha256 = Some(source.sha256);
+    decision.plan.model_sha256 = Some(sha256_of(&args.model)?);
     decision.plan.target = Some(target.name.clone());
     output::file(&args.output, decision.plan.to_yaml().map_err(DriveError::from)?.as_bytes())?;
     let planned = Planned {
