@@ -330,7 +330,7 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
         DriveError::Calib(e) => calib_code(e),
-        DriveError::Recover(e) => match e {
+        DriveError::Recover(e) => match &**e {
             RecoverError::Runtime(e) => runtime_code(e),
             RecoverError::Calib(e) => calib_code(e),
             RecoverError::Interrupted => "S0004",
