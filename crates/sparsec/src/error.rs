@@ -37,7 +37,7 @@ pub(crate) enum CliError {
     Target(#[from] TargetError),
     /// A step of the flow.
     #[error(transparent)]
-    Drive(#[from] DriveError),
+    Drive(Box<DriveError>),
     /// A report.
     #[error("`{}`", path.display())]
     Report {
@@ -200,6 +200,12 @@ pub(crate) enum CliError {
         /// What was asked for.
         code: String,
     },
+}
+
+impl From<DriveError> for CliError {
+    fn from(e: DriveError) -> Self {
+        Self::Drive(Box::new(e))
+    }
 }
 
 impl CliError {
