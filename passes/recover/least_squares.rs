@@ -154,8 +154,8 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     let facts = infer(pruned, cx.table).facts;
     let steps = steps(cx.dense, pruned, cx.table, &facts)?;
     let dense_facts = infer(cx.dense, cx.table).facts;
-    let mut walk_dense = Walk::new(cx.runtime, cx.threads, cx.dense, dense_facts, cx.inputs);
-    let mut walk_pruned = Walk::new(cx.runtime, cx.threads, pruned, facts, cx.inputs);
+    let mut walk_dense = Walk::new(cx.runtime, cx.threads, (cx.dense, dense_facts), cx.inputs)?;
+    let mut walk_pruned = Walk::new(cx.runtime, cx.threads, (pruned, facts), cx.inputs)?;
     let mut unsolved: BTreeSet<NodeId> = steps.iter().map(|s| s.0).collect();
     let mut out = Vec::new();
     for (i, (node, step)) in steps.iter().enumerate() {
@@ -277,14 +277,16 @@ fn addition(model: &Model, y: ValueId) -> Option<(ValueId, ValueId)> {
     Some((node.outputs.first().copied().flatten()?, other))
 }
 
-/// a − b over all samples, if they have one shape.
-fn difference(model: &Model, value: ValueId, a: &Tensor, b: &Tensor) -> Result<Option<Tensor>, RecoverError> {
-    if a.dims != b.dims {
+/// a − b over all batches, if they have one shape.
+fn difference(model: &Model, value: ValueId, a: &[Tensor], b: &[Tensor]) -> Result<Option<Vec<Tensor>>, RecoverError> {
+    if a.iter().zip(b).any(|(a, b)| a.dims != b.dims) {
         return Ok(None);
     }
-    let (x, y) = (singles(model, value, a)?, singles(model, value, b)?);
-    let difference: Vec<f32> = x.iter().zip(&y).map(|(a, b)| a - b).collect();
-    Ok(Some(Tensor::f32(&a.dims, &difference)))
+    let one = |(a, b): (&Tensor, &Tensor)| {
+        let (x, y) = (singles(model, value, a)?, singles(model, value, b)?);
+        Ok(Tensor::f32(&a.dims, &x.iter().zip(&y).map(|(a, b)| a - b).collect::<Vec<f32>>()))
+    };
+    a.iter().zip(b).map(one).collect::<Result<_, _>>().map(Some)
 }
 
 fn singles(model: &Model, value: ValueId, tensor: &Tensor) -> Result<Vec<f32>, RecoverError> {
@@ -293,15 +295,12 @@ fn singles(model: &Model, value: ValueId, tensor: &Tensor) -> Result<Vec<f32>, R
 }
 
 /// A dense activation reduced to the indices that the pruned model has of it.
-fn kept_part(cx: &Recovery, model: &Model, value: ValueId, tensor: Tensor) -> Result<Tensor, RecoverError> {
-    let mut out = tensor;
-    for axis in 0..out.dims.len() {
-        if let Some(kept) = (cx.kept)(value, axis) {
-            let source = |source| RecoverError::Activation { value: model.graph.value(value).name.clone(), source };
-            out = out.gather(axis, &kept).map_err(source)?;
-        }
-    }
-    Ok(out)
+fn kept_part(cx: &Recovery, model: &Model, value: ValueId, batches: Vec<Tensor>) -> Result<Vec<Tensor>, RecoverError> {
+    let rank = batches.first().map_or(0, |t| t.dims.len());
+    let kept: Vec<(usize, Vec<u32>)> = (0..rank).filter_map(|a| Some((a, (cx.kept)(value, a)?))).collect();
+    let source = |source| RecoverError::Activation { value: model.graph.value(value).name.clone(), source };
+    let one = |t: Tensor| kept.iter().try_fold(t, |t, (axis, kept)| t.gather(*axis, kept).map_err(source));
+    batches.into_iter().map(one).collect()
 }
 
 /// Second-order sums of some rows: inputs with themselves, inputs with targets, and the sums of both.
@@ -362,8 +361,8 @@ fn solve(
     model: &mut Model,
     node: NodeId,
     form: &Contraction,
-    x: &Tensor,
-    target: &Tensor,
+    x: &[Tensor],
+    target: &[Tensor],
     options: RecoverOptions,
 ) -> Result<Result<(f64, f64), Skipped>, RecoverError> {
     let (x_value, y_value) = ends(model, (node, &Step::Linear(form.clone())));
@@ -412,7 +411,8 @@ fn solve(
             }
             let old_bias: Vec<f64> = (0..per_group * spread).map(|c| old_shift[g * per_group + c / spread]).collect();
             let sums = |rows: &[usize]| {
-                let parts: Vec<Sums> = rows.par_chunks(CHUNK).map(|c| Sums::of(&activations.rows(g, c))).collect();
+                let parts: Vec<Sums> =
+                    rows.par_chunks(CHUNK).filter_map(|c| Some(Sums::of(&activations.rows(g, c)?))).collect();
                 let mut parts = parts.into_iter();
                 let mut total = parts.next()?;
                 parts.for_each(|p| total.add(&p));
@@ -437,7 +437,7 @@ fn solve(
                     o.fill(mean);
                 }
             }
-            let test = activations.rows(g, &held);
+            let test = activations.rows(g, &held)?;
             let (before, signal) = squared_error(&test, &old, &old_bias);
             let (after, _) = squared_error(&test, &new, &new_bias);
             Some((new, new_bias, before, after, signal))
@@ -493,8 +493,8 @@ fn restate(
     (mean, variance): (usize, usize),
     epsilon: f64,
     axis: usize,
-    x_pruned: &Tensor,
-    x_dense: &Tensor,
+    x_pruned: &[Tensor],
+    x_dense: &[Tensor],
 ) -> Result<(), RecoverError> {
     let x = ends(model, (node, &Step::Statistics { mean, variance, epsilon, axis })).0;
     let (p, d) = (moments(model, x, x_pruned, axis)?, moments(model, x, x_dense, axis)?);
@@ -524,17 +524,21 @@ fn restate(
 }
 
 /// Mean and variance of each channel.
-fn moments(model: &Model, value: ValueId, x: &Tensor, axis: usize) -> Result<Vec<(f64, f64)>, RecoverError> {
+fn moments(model: &Model, value: ValueId, x: &[Tensor], axis: usize) -> Result<Vec<(f64, f64)>, RecoverError> {
     let source = |source| RecoverError::Activation { value: model.graph.value(value).name.clone(), source };
-    let rows = sparsec_calib::rows(x, axis).map_err(source)?;
-    let n = x.dims[axis] as usize;
+    let n = x.first().map_or(0, |t| t.dims[axis]) as usize;
     let mut sums = vec![(0.0f64, 0.0f64); n];
-    for row in rows.chunks(n.max(1)) {
-        for (v, s) in row.iter().zip(&mut sums) {
-            s.0 += f64::from(*v);
-            s.1 += f64::from(*v) * f64::from(*v);
+    let mut count = 0;
+    for batch in x {
+        let rows = sparsec_calib::rows(batch, axis).map_err(source)?;
+        for row in rows.chunks(n.max(1)) {
+            for (v, s) in row.iter().zip(&mut sums) {
+                s.0 += f64::from(*v);
+                s.1 += f64::from(*v) * f64::from(*v);
+            }
         }
+        count += rows.len() / n.max(1);
     }
-    let count = (rows.len() / n.max(1)).max(1) as f64;
+    let count = count.max(1) as f64;
     Ok(sums.into_iter().map(|(s, q)| (s / count, (q / count - (s / count).powi(2)).max(0.0))).collect())
 }

@@ -2,8 +2,15 @@
 
 use sparsec_ir::{Contraction, Tensor, TensorError, Window};
 
-/// Inputs and targets of a linear node over samples and positions.
+/// Inputs and targets of a linear node over samples and positions: those of all batches, one batch after the other.
 pub(super) struct Activations<'a> {
+    parts: Vec<Part<'a>>,
+    /// Number of the first observation of each part, and of all.
+    starts: Vec<usize>,
+}
+
+/// One batch of them.
+struct Part<'a> {
     /// Input, f32 elements.
     x: Vec<f32>,
     x_dims: &'a [u64],
@@ -28,9 +35,9 @@ pub(super) struct Rows {
 }
 
 impl<'a> Activations<'a> {
-    /// `x` and `y` with samples first; `y` has the shape of the node's result. `None` where the form of the node is one
-    /// that rows cannot be made for (a scattering window that overlaps itself).
-    pub(super) fn new(x: &'a Tensor, y: &'a Tensor, form: &'a Contraction) -> Result<Option<Self>, TensorError> {
+    /// `x` and `y` by batch; `y` has the shape of the node's result. `None` where the form of the node is one that rows
+    /// cannot be made for (a scattering window that overlaps itself).
+    pub(super) fn new(x: &'a [Tensor], y: &'a [Tensor], form: &'a Contraction) -> Result<Option<Self>, TensorError> {
         if form.transposed {
             let Some(w) = &form.window else { return Ok(None) };
             let plain = w.kernel == w.strides && w.dilations.iter().all(|d| *d == 1);
@@ -39,18 +46,59 @@ impl<'a> Activations<'a> {
                 return Ok(None);
             }
         }
-        Ok(Some(Self { x: x.to_f32()?, x_dims: &x.dims, y: y.to_f32()?, y_dims: &y.dims, form }))
+        let (mut parts, mut starts) = (Vec::new(), vec![0]);
+        for (x, y) in x.iter().zip(y) {
+            let last = x.dims.len() == form.x_axis + 1 && y.dims.len() == form.y_axis + 1;
+            assert!(form.window.is_some() || last, "a product contracts the last axis of x and gives the last of y");
+            let part = Part { x: x.to_f32()?, x_dims: &x.dims, y: y.to_f32()?, y_dims: &y.dims, form };
+            starts.push(starts[starts.len() - 1] + part.count());
+            parts.push(part);
+        }
+        Ok(Some(Self { parts, starts }))
     }
 
     /// Observations that there are.
     pub(super) fn count(&self) -> usize {
+        self.starts[self.parts.len()]
+    }
+
+    /// The observations `picked`, which ascend, for channel group `group`; `None` of none.
+    pub(super) fn rows(&self, group: usize, picked: &[usize]) -> Option<Rows> {
+        let mut out: Option<Rows> = None;
+        for (part, range) in self.parts.iter().zip(self.starts.windows(2)) {
+            let place = |start: usize| picked.partition_point(|p| *p < start);
+            let own: Vec<usize> = picked[place(range[0])..place(range[1])].iter().map(|p| p - range[0]).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let rows = part.rows(group, &own);
+            match &mut out {
+                Some(all) => all.append(rows),
+                None => out = Some(rows),
+            }
+        }
+        out
+    }
+}
+
+impl Rows {
+    fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.x.extend(other.x);
+        self.y.extend(other.y);
+    }
+}
+
+impl Part<'_> {
+    /// Observations that there are.
+    fn count(&self) -> usize {
         let (dims, axis) =
             if self.form.transposed { (self.x_dims, self.form.x_axis) } else { (self.y_dims, self.form.y_axis) };
         dims.iter().enumerate().filter(|(a, _)| *a != axis).map(|(_, d)| *d as usize).product()
     }
 
     /// The observations `picked` for channel group `group`.
-    pub(super) fn rows(&self, group: usize, picked: &[usize]) -> Rows {
+    fn rows(&self, group: usize, picked: &[usize]) -> Rows {
         match &self.form.window {
             None => self.product_rows(picked),
             Some(w) if self.form.transposed => self.scatter_rows(w, picked),

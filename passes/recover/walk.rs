@@ -1,11 +1,14 @@
 //! Activations of a model over all samples, computed on demand and in the order of the graph.
 //!
+//! An activation is a list of tensors, one for each batch of samples: whatever axis holds the samples, they are never
+//! joined.
+//!
 //! Only what later steps still need is kept. A value is computed from the nearest ones that are at hand, so walking
 //! through a model costs one inference, whatever the number of stops; weights may change between stops.
 
 use super::RecoverError;
 use sparsec_ir::{Facts, Id, Model, Tensor, ValueId};
-use sparsec_runtime::{Runtime, extract, run_batches};
+use sparsec_runtime::{Runtime, batches, extract, run_each};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Samples in one run of a segment.
@@ -15,7 +18,8 @@ pub(super) struct Walk<'a> {
     runtime: &'a dyn Runtime,
     threads: usize,
     facts: Facts,
-    at_hand: BTreeMap<ValueId, Tensor>,
+    at_hand: BTreeMap<ValueId, Vec<Tensor>>,
+    batches: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -23,24 +27,28 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         runtime: &'a dyn Runtime,
         threads: usize,
-        model: &Model,
-        facts: Facts,
+        (model, facts): (&Model, Facts),
         inputs: &[Tensor],
-    ) -> Self {
-        let at_hand = model.graph.inputs().zip(inputs.iter().cloned()).collect();
-        Self { runtime, threads, facts, at_hand }
+    ) -> Result<Self, RecoverError> {
+        let fed = batches(model, inputs, BATCH)?;
+        let of = |i: usize| fed.iter().map(|b| b[i].clone()).collect();
+        let at_hand = model.graph.inputs().enumerate().map(|(i, v)| (v, of(i))).collect();
+        Ok(Self { runtime, threads, facts, at_hand, batches: fed.len() })
     }
 
     /// The value over all samples.
-    pub(super) fn get(&mut self, model: &Model, value: ValueId) -> Result<Tensor, RecoverError> {
+    pub(super) fn get(&mut self, model: &Model, value: ValueId) -> Result<Vec<Tensor>, RecoverError> {
         if let Some(t) = self.at_hand.get(&value) {
             return Ok(t.clone());
         }
         let starts = self.frontier(model, [value]);
         let segment = extract(model, &self.facts, &starts, &[value])?;
-        let inputs: Vec<Tensor> = starts.iter().map(|v| self.at_hand[v].clone()).collect();
-        let mut outputs = run_batches(self.runtime, &segment, &inputs, BATCH, self.threads)?;
-        let out = outputs.pop().ok_or(RecoverError::NoValue { value: model.graph.value(value).name.clone() })?;
+        let fed: Vec<Vec<Tensor>> =
+            (0..self.batches).map(|b| starts.iter().map(|v| self.at_hand[v][b].clone()).collect()).collect();
+        let outputs = run_each(self.runtime, &segment, &fed, self.threads)?;
+        let no_value = || RecoverError::NoValue { value: model.graph.value(value).name.clone() };
+        let out: Vec<Tensor> =
+            outputs.into_iter().map(|mut o| o.pop().ok_or_else(no_value)).collect::<Result<_, _>>()?;
         self.at_hand.insert(value, out.clone());
         Ok(out)
     }

@@ -4,7 +4,7 @@ use crate::CalibError;
 use rayon::prelude::*;
 use sparsec_ir::{Facts, Model, Tensor, ValueId};
 use sparsec_linalg::{Matrix, add_gram};
-use sparsec_runtime::{Runtime, run_batches, tap};
+use sparsec_runtime::{Runtime, Sessions, batches, tap};
 use std::collections::BTreeMap;
 
 /// Second-order statistics of the channels of an activation; every position of every sample is one observation.
@@ -63,8 +63,12 @@ pub fn rows(tensor: &Tensor, axis: usize) -> Result<Vec<f32>, sparsec_ir::Tensor
 
 /// Samples that one run of the model takes. Fixed, so that sums do not depend on the number of threads.
 const BATCH: usize = 32;
+/// Batches whose activations are held at a time: enough to keep the threads busy.
+const WINDOW: usize = 4;
 
 /// Statistics of the given axes, from one run of `model` over all samples of `inputs` (first axis: samples).
+///
+/// Sums are taken batch by batch, so activations may hold their samples along any axis.
 pub fn grams(
     runtime: &dyn Runtime,
     model: &Model,
@@ -78,54 +82,49 @@ pub fn grams(
     values.sort();
     values.dedup();
     let tapped = tap(model, facts, &values);
-    let mut sums: BTreeMap<(ValueId, usize), (Matrix, Vec<f64>, u64)> = BTreeMap::new();
-    let samples = inputs.first().map_or(0, |t| t.dims.first().copied().unwrap_or(0)) as usize;
-    // Several batches at a time keep the threads busy; what they return is summed in order.
-    let window = BATCH * 4;
-    for from in (0..samples).step_by(window) {
+    let fed = batches(model, inputs, BATCH)?;
+    let sessions = Sessions::load(runtime, &tapped, &fed)?;
+    let mut sums: Vec<Option<Sums>> = wanted.iter().map(|_| None).collect();
+    for window in fed.chunks(WINDOW) {
         if step() {
             return Err(CalibError::Interrupted);
         }
-        let part: Vec<Tensor> =
-            inputs.iter().map(|t| crate::data::rows(t, from as u64..(from + window).min(samples) as u64)).collect();
-        let outputs = run_batches(runtime, &tapped, &part, BATCH, threads)?;
-        let parts: Vec<Result<(Matrix, Vec<f64>, u64), CalibError>> = wanted
-            .par_iter()
-            .map(|&(value, axis)| {
-                let at = values.binary_search(&value).expect("every wanted value is tapped");
-                sums_of(model, &outputs[at], value, axis)
-            })
-            .collect();
-        for (key, part) in wanted.iter().zip(parts) {
-            let (gram, sum, count) = part?;
-            match sums.get_mut(key) {
-                Some(total) => {
-                    total.0.add_scaled(&gram, 1.0);
-                    total.1.iter_mut().zip(&sum).for_each(|(a, b)| *a += b);
-                    total.2 += count;
-                }
-                None => {
-                    sums.insert(*key, (gram, sum, count));
-                }
-            }
-        }
+        let outputs = sessions.run(window, threads)?;
+        sums.par_iter_mut().zip(wanted).try_for_each(|(sums, &(value, axis))| {
+            let at = values.binary_search(&value).expect("every wanted value is tapped");
+            outputs.iter().try_for_each(|o| add(model, sums, &o[at], (value, axis)))
+        })?;
     }
-    Ok(sums.into_iter().map(|(k, (gram, sum, count))| (k, Gram::from_sums(gram, &sum, count))).collect())
+    let statistics = |s: Sums| Gram::from_sums(s.gram, &s.sum, s.count);
+    Ok(wanted.iter().zip(sums).filter_map(|(key, s)| Some((*key, statistics(s?)))).collect())
 }
 
-fn sums_of(model: &Model, output: &Tensor, value: ValueId, axis: usize) -> Result<(Matrix, Vec<f64>, u64), CalibError> {
+/// Σ x xᵀ, Σ x and the number of observations.
+struct Sums {
+    gram: Matrix,
+    sum: Vec<f64>,
+    count: u64,
+}
+
+/// Adds one batch of an activation.
+fn add(
+    model: &Model,
+    sums: &mut Option<Sums>,
+    output: &Tensor,
+    (value, axis): (ValueId, usize),
+) -> Result<(), CalibError> {
     let name = || model.graph.value(value).name.clone();
     let x = rows(output, axis).map_err(|source| CalibError::Activation { value: name(), source })?;
     let n = output.dims[axis] as usize;
+    let sums = sums.get_or_insert_with(|| Sums { gram: Matrix::zeros(n, n), sum: vec![0.0; n], count: 0 });
     let count = x.len() / n.max(1);
-    let mut gram = Matrix::zeros(n, n);
-    add_gram(&mut gram, &x, count);
-    if !gram.is_finite() {
+    add_gram(&mut sums.gram, &x, count);
+    if !sums.gram.is_finite() {
         return Err(CalibError::NotFinite { value: name() });
     }
-    let mut sum = vec![0.0; n];
     for row in x.chunks(n.max(1)) {
-        row.iter().zip(&mut sum).for_each(|(v, s)| *s += f64::from(*v));
+        row.iter().zip(&mut sums.sum).for_each(|(v, s)| *s += f64::from(*v));
     }
-    Ok((gram, sum, count as u64))
+    sums.count += count as u64;
+    Ok(())
 }

@@ -3,13 +3,13 @@
 use crate::{Runtime, RuntimeError, Session};
 use rayon::prelude::*;
 use sparsec_ir::{Data, Model, Tensor, Type};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The outputs of `model` for all samples of `inputs`, whose first axes count samples.
 ///
-/// Samples run `batch` at a time, the last batch with what is left, over `threads` threads with one thread inside an
-/// operator; results do not depend on `threads`. Where the model states a fixed first size for an input, that is the
-/// batch, and the last batch is filled with repetitions of the last sample, whose results are dropped.
+/// Samples run in [`batches`], the last one with what is left, over `threads` threads with one thread inside an operator;
+/// results do not depend on `threads`. Results of repeated samples are dropped.
 ///
 /// Each output must hold its samples along its first axis, one or more rows for each; rows come in the order of samples.
 ///
@@ -23,36 +23,97 @@ pub fn run_batches(
     batch: usize,
     threads: usize,
 ) -> Result<Vec<Tensor>, RuntimeError> {
+    let fed = batches(model, inputs, batch)?;
+    let outputs = run_each(runtime, model, &fed, threads)?;
+    let mut left = samples(inputs)?;
+    let part = |(outputs, inputs): (Vec<Tensor>, &Vec<Tensor>)| {
+        let fed = inputs[0].dims[0];
+        let samples = fed.min(left);
+        left -= samples;
+        Part { outputs, samples, fed }
+    };
+    join(outputs.into_iter().zip(&fed).map(part).collect())
+}
+
+/// The samples of `inputs`, whose first axes count them, in batches of `size`: each the inputs of one run.
+///
+/// The last batch holds what is left. Where the model states a fixed first size for an input, that is the size, and the
+/// last batch is filled with repetitions of the last sample. Whole batches share the bytes of `inputs`.
+///
+/// # Errors
+/// [`RuntimeError::Batch`] if inputs do not agree on the number of samples or there are none.
+pub fn batches(model: &Model, inputs: &[Tensor], size: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
     let samples = samples(inputs)?;
     let fixed = fixed_batch(model)?;
-    let size = fixed.unwrap_or_else(|| samples.min(batch.max(1) as u64));
-    let load = |size: u64| {
-        let shape = |t: &Tensor| std::iter::once(size).chain(t.dims[1..].iter().copied()).collect();
-        runtime.load(model, &inputs.iter().map(shape).collect::<Vec<Vec<u64>>>(), 1)
+    let size = fixed.unwrap_or_else(|| samples.min(size.max(1) as u64));
+    let batch = |i: u64| {
+        let start = i * size;
+        let end = if fixed.is_some() { start + size } else { samples.min(start + size) };
+        inputs.iter().map(|t| part(t, start..end)).collect()
     };
-    let whole = load(size)?;
-    let rest = samples % size;
-    let short = if rest != 0 && fixed.is_none() { Some(load(rest)?) } else { None };
-    let run = |start: u64| -> Result<Part, RuntimeError> {
-        let end = samples.min(start + size);
-        let (session, fed): (&dyn Session, u64) = match &short {
-            Some(short) if end - start < size => (short.as_ref(), end - start),
-            _ => (whole.as_ref(), size),
+    (0..samples.div_ceil(size)).map(batch).collect()
+}
+
+/// The outputs of `model` for each of `batches`, in order; each is one run, over `threads` threads with one thread inside
+/// an operator. Nothing is asked of the layout of outputs, and results do not depend on `threads`.
+///
+/// # Errors
+/// That of loading the model for the shapes of a batch, else that of the first batch that failed.
+pub fn run_each(
+    runtime: &dyn Runtime,
+    model: &Model,
+    batches: &[Vec<Tensor>],
+    threads: usize,
+) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+    Sessions::load(runtime, model, batches)?.run(batches, threads)
+}
+
+/// A model loaded for each shape that a set of batches has.
+pub struct Sessions {
+    by_shapes: BTreeMap<Vec<Vec<u64>>, Box<dyn Session>>,
+}
+
+impl Sessions {
+    /// Loads `model` once for each distinct shape among `batches`.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    pub fn load(runtime: &dyn Runtime, model: &Model, batches: &[Vec<Tensor>]) -> Result<Self, RuntimeError> {
+        let mut by_shapes: BTreeMap<Vec<Vec<u64>>, Box<dyn Session>> = BTreeMap::new();
+        for batch in batches {
+            let shapes = shapes(batch);
+            if !by_shapes.contains_key(&shapes) {
+                let session = runtime.load(model, &shapes, 1)?;
+                by_shapes.insert(shapes, session);
+            }
+        }
+        Ok(Self { by_shapes })
+    }
+
+    /// The outputs for each of `batches`, in order, over `threads` threads.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Batch`] for a shape that was not loaded, else that of the first batch that failed.
+    pub fn run(&self, batches: &[Vec<Tensor>], threads: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let run = |batch: &Vec<Tensor>| {
+            let shapes = shapes(batch);
+            let session = self.by_shapes.get(&shapes);
+            session.ok_or_else(|| refuse(format!("no session is loaded for {shapes:?}")))?.run(batch)
         };
-        let taken = rows(start..start + fed, samples)?;
-        let inputs = inputs.iter().map(|t| t.gather(0, &taken)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Part { outputs: session.run(&inputs)?, samples: end - start, fed })
-    };
-    let starts: Vec<u64> = (0..samples.div_ceil(size)).map(|i| i * size).collect();
-    let parts: Vec<Result<Part, RuntimeError>> = if threads <= 1 || starts.len() == 1 {
-        starts.into_iter().map(run).collect()
-    } else {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| RuntimeError::Threads { threads, why: e.to_string() })?;
-        // Collected before errors are looked at, so that the error reported is the first in sample order.
-        pool.install(|| starts.into_par_iter().map(run).collect())
-    };
-    join(parts.into_iter().collect::<Result<_, _>>()?)
+        // Collected before errors are looked at, so that the error reported is the first in order.
+        let outputs: Vec<Result<Vec<Tensor>, RuntimeError>> = if threads <= 1 || batches.len() <= 1 {
+            batches.iter().map(run).collect()
+        } else {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.map_err(|e| RuntimeError::Threads { threads, why: e.to_string() })?;
+            pool.install(|| batches.par_iter().map(run).collect())
+        };
+        outputs.into_iter().collect()
+    }
+}
+
+fn shapes(batch: &[Tensor]) -> Vec<Vec<u64>> {
+    batch.iter().map(|t| t.dims.clone()).collect()
 }
 
 /// What one batch gave.
@@ -94,10 +155,17 @@ fn fixed_batch(model: &Model) -> Result<Option<u64>, RuntimeError> {
     Ok(fixed)
 }
 
-/// Indices of the samples in `range`, the last sample standing in for those beyond the end.
-fn rows(range: Range<u64>, samples: u64) -> Result<Vec<u32>, RuntimeError> {
+/// The samples in `range`, the last sample standing in for those beyond the end.
+fn part(t: &Tensor, range: Range<u64>) -> Result<Tensor, RuntimeError> {
+    let samples = t.dims[0];
+    if let (true, true, Ok(bytes)) = (range.end <= samples, t.elem.bits() % 8 == 0, t.bytes()) {
+        let row = bytes.len() as u64 / samples;
+        let bytes = bytes.slice((range.start * row) as usize..(range.end * row) as usize);
+        let dims = std::iter::once(range.end - range.start).chain(t.dims[1..].iter().copied()).collect();
+        return Ok(Tensor::raw(t.elem, dims, bytes)?);
+    }
     let index = |i: u64| u32::try_from(i.min(samples - 1)).map_err(|_| refuse("there are more than 2^32 samples"));
-    range.map(index).collect()
+    Ok(t.gather(0, &range.map(index).collect::<Result<Vec<u32>, _>>()?)?)
 }
 
 /// Joins the parts' outputs along their first axes.

@@ -1,7 +1,7 @@
 //! Runs models: one trait over tract (built in, the default) and ONNX Runtime (a shared library opened at run time).
 //!
 //! [`open`] gives a [`Runtime`], which loads a [`Model`] for concrete input shapes into a [`Session`]; [`tap`] and
-//! [`extract`] make the models that look inside another one; [`run_batches`] spreads samples over threads with results
+//! [`extract`] make the models that look inside another one; [`run_batches`] and [`run_each`] spread samples over threads with results
 //! that do not depend on their number; [`time`] measures.
 //!
 //! Runtimes differ in the last digits. Where tract is known to compute something wrongly, the model is rewritten for it
@@ -35,7 +35,7 @@ pub mod time;
 #[cfg(feature = "tract")]
 mod tract;
 
-pub use batch::run_batches;
+pub use batch::{Sessions, batches, run_batches, run_each};
 pub use cut::{extract, tap};
 pub use error::RuntimeError;
 

@@ -6,7 +6,7 @@
 mod wave;
 
 use sparsec_ir::{Dim, ElemType, Fact, Facts, Model, Tensor, ValueId};
-use sparsec_runtime::{RuntimeError, default_runtime, extract, run_batches, tap};
+use sparsec_runtime::{RuntimeError, batches, default_runtime, extract, run_batches, run_each, tap};
 use sparsec_testkit::model;
 use wave::wave;
 
@@ -116,6 +116,20 @@ fn batches_and_threads_do_not_change_results() {
         let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
         assert!(alone[0].to_f32().unwrap().iter().zip(&whole[0].to_f32().unwrap()).all(close));
     }
+}
+
+#[test]
+fn outputs_with_samples_along_another_axis_come_batch_by_batch() {
+    let runtime = default_runtime().unwrap();
+    let m = model("g (float[n,3] x) => (float[3,n] y) { y = Transpose <perm = [1, 0]> (x) }");
+    let x = wave(&[5, 3], 100, 0, 1.0);
+    let fed = batches(&m, std::slice::from_ref(&x), 2).unwrap();
+    let alone = run_each(runtime.as_ref(), &m, &fed, 1).unwrap();
+    let shapes: Vec<&[u64]> = alone.iter().map(|o| o[0].dims.as_slice()).collect();
+    assert_eq!(shapes, [[3, 2], [3, 2], [3, 1]]);
+    assert_eq!(alone[1][0].to_f32().unwrap(), [6., 9., 7., 10., 8., 11.]);
+    assert_eq!(run_each(runtime.as_ref(), &m, &fed, 3).unwrap(), alone);
+    assert!(run_batches(runtime.as_ref(), &m, &[x], 2, 1).is_err());
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn why_not_more(
     )
 }
 
-/// Weight axes that hold output channels, with the label of the node that they belong to.
+/// Weight axes that hold output channels, with the layer that they belong to.
 fn producers(dense: &Prepared) -> BTreeMap<(&str, u32), String> {
     let graph = &dense.model.graph;
     let mut out = BTreeMap::new();
@@ -127,7 +127,10 @@ fn producers(dense: &Prepared) -> BTreeMap<(&str, u32), String> {
         let Some(LinearRule::By(rule)) = dense.table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
         let Ok(Some(form)) = rule(&node_ref(&dense.model, &dense.facts, id)) else { continue };
         if let Some(w) = node.inputs.get(form.w).copied().flatten() {
-            out.entry((graph.value(w).name.as_str(), form.w_out as u32)).or_insert_with(|| graph.label(id));
+            let weight = graph.value(w).name.as_str();
+            // PyTorch names weights after the layers of the source; nodes it only numbers.
+            let layer = weight.strip_suffix(".weight").map_or_else(|| graph.label(id), ToString::to_string);
+            out.entry((weight, form.w_out as u32)).or_insert(layer);
         }
     }
     out

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod flow;
+
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
 use npyz::zip::write::FileOptions;
@@ -65,7 +67,23 @@ fn text(path: &Path) -> &str {
 fn every_command_teaches_by_examples() {
     let help = |args: &[&str]| String::from_utf8(sparsec(args).stdout).unwrap();
     snapshot("cli/help", &help(&["--help"]));
-    for command in ["inspect", "estimate", "eval", "bench", "target", "explain", "completions"] {
+    for command in [
+        "inspect",
+        "why",
+        "estimate",
+        "compile",
+        "sensitivity",
+        "plan",
+        "apply",
+        "verify",
+        "report",
+        "opt",
+        "eval",
+        "bench",
+        "target",
+        "explain",
+        "completions",
+    ] {
         let page = help(&[command, "--help"]);
         assert!(page.contains("Example"), "{command}");
         snapshot(&format!("cli/help_{command}"), &page);
@@ -103,6 +121,7 @@ fn bench_times_each_model() {
     let b = json(&["bench", text(&m), text(&m), "--repeats", "2", "--seconds", "1", "--json"]);
     let runs = b["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);
+    assert_eq!(runs[0]["ratio"].as_f64(), Some(1.0));
     assert!(runs.iter().all(|r| r["p50_ms"].as_f64().unwrap() > 0.0 && r["p99_ms"].as_f64() >= r["p50_ms"].as_f64()));
 }
 

@@ -137,7 +137,17 @@ impl Job<'_> {
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
         let masked = masked.map_err(DriveError::from)?;
         let inputs = random_inputs(self.dense, seed, 2)?;
-        let verdict = compare(&masked, &cut.model, self.runtime.as_ref(), &inputs)?;
+        // A model that the runtime cannot run is cut all the same; that nothing was compared is said.
+        let (verdict, mut warnings) = match compare(&masked, &cut.model, self.runtime.as_ref(), &inputs) {
+            Ok(verdict) => (Some(verdict), Vec::new()),
+            Err(DriveError::Runtime(e @ sparsec_runtime::RuntimeError::Unsupported { .. })) => {
+                (None, vec![format!("the model was not compared with the masked one: {e}")])
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if decision.removal.is_empty() {
+            warnings.push("nothing was cut: no group has units to spare at this share".to_string());
+        }
         let outcome = Outcome {
             decision,
             cut,
@@ -146,11 +156,11 @@ impl Job<'_> {
             metrics: None,
             measured: None,
             files: BTreeMap::new(),
-            verdict: Some(verdict),
-            warnings: Vec::new(),
+            verdict,
+            warnings,
         };
         write(self, &outcome)?;
-        Ok(if verdict.equal() { Exit::Done } else { Exit::Gate })
+        Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
     fn compile(&self) -> Result<Exit, CliError> {
