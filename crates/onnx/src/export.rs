@@ -5,7 +5,7 @@ use crate::extra::{FunctionExtra, GraphExtra, ModelExtra, NodeExtra, keep, text}
 use crate::import::{Place, implied_opset};
 use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto, Version};
 use crate::{attr, meta, tensor, ty};
-use sparsec_ir::{Def, Function, Graph, Model, NodeId, OpsetImport, ValueId};
+use sparsec_ir::{Def, Function, Graph, Model, NodeId, OpsetImport, ValueId, topological};
 use std::collections::BTreeSet;
 
 pub(crate) fn model(m: &Model) -> Result<ModelProto, OnnxError> {
@@ -64,7 +64,14 @@ fn function(f: &Function) -> Result<FunctionProto, OnnxError> {
     })
 }
 
-/// A graph with its subgraphs; nodes, initialisers and value infos in the order of the IR.
+/// Nodes in the order of the file where the graph is as it was read, even if that was not sorted; else sorted, as the
+/// standard asks: changes append nodes that others may need earlier. A cycle is the verifier's to report.
+fn order(g: &Graph, read: Option<u64>) -> Vec<NodeId> {
+    let stored = || g.nodes().map(|(id, _)| id).collect();
+    if read == Some(g.revision()) { stored() } else { topological(g).unwrap_or_else(|_| stored()) }
+}
+
+/// A graph with its subgraphs; initialisers and value infos in the order of the IR.
 pub(crate) fn graph(g: &Graph) -> Result<GraphProto, OnnxError> {
     let none = GraphExtra::default();
     let extra = g.extra.get().unwrap_or(&none);
@@ -74,7 +81,7 @@ pub(crate) fn graph(g: &Graph) -> Result<GraphProto, OnnxError> {
         metadata_props: meta::export(&g.meta),
         ..GraphProto::default()
     };
-    for (id, _) in g.nodes() {
+    for id in order(g, extra.revision) {
         p.node.push(node(g, id)?);
     }
     for (_, v) in g.values() {

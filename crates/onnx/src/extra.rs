@@ -40,6 +40,8 @@ pub(crate) struct ModelExtra {
 
 #[derive(Default)]
 pub(crate) struct GraphExtra {
+    /// Revision of the graph as it was read: while it holds, the order of the file's nodes does.
+    pub(crate) revision: Option<u64>,
     pub(crate) name: Text,
     pub(crate) doc: Text,
     pub(crate) inputs: BTreeMap<String, ValueInfoProto>,

@@ -215,6 +215,7 @@ pub(crate) fn graph(p: GraphProto, around: Option<&Scope<'_>>, cx: &mut Cx<'_>) 
         .into_iter()
         .map(|message| Named { known: g.find(message.tensor_name()).is_some(), message })
         .collect();
+    extra.revision = Some(g.revision());
     g.extra = Extra::new(extra);
 
     match topological(&g) {

@@ -91,6 +91,16 @@ fn nodes_may_come_before_what_they_use() {
 }
 
 #[test]
+fn a_changed_graph_is_written_in_topological_order() {
+    let mut model = open("unsorted.onnx").model;
+    let second = model.graph.find_node("second").unwrap();
+    model.graph.set_node_meta(second, "changed", "yes");
+    let written = decode(encode(&model).unwrap().into(), None).unwrap().model.graph;
+    let names: Vec<&str> = written.nodes().map(|(_, n)| n.name.as_str()).collect();
+    assert_eq!(names, ["first", "if", "second", "last"]);
+}
+
+#[test]
 fn initialisers_listed_among_the_inputs_need_not_be_fed() {
     let g = open("old.onnx").model.graph;
     let names = |ids: Vec<sparsec_ir::ValueId>| ids.into_iter().map(|v| g.value(v).name.clone()).collect::<Vec<_>>();

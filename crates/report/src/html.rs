@@ -209,14 +209,16 @@ fn tone(worse: std::cmp::Ordering) -> &'static str {
 
 fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
     let after = after?;
-    let show = |v: f64| format!("{v:.4}");
+    // Four digits that count, for percentages as for divergences near 0.
+    let digits = if after.value.abs() >= 10.0 { 2 } else { 4 };
+    let show = |v: f64| format!("{v:.digits$}");
     let before = before.filter(|b| b.name == after.name);
     let change = before.map(|b| after.value - b.value);
     let worse = before.map(|b| match after.better {
         Better::Higher => b.value.total_cmp(&after.value),
         Better::Lower => after.value.total_cmp(&b.value),
     });
-    let signed = |d: f64| if d < 0.0 { format!("−{:.4}", -d) } else { format!("+{d:.4}") };
+    let signed = |d: f64| if d < 0.0 { format!("−{:.digits$}", -d) } else { format!("+{d:.digits$}") };
     let samples = if after.samples == 1 { "1 sample".to_string() } else { format!("{} samples", after.samples) };
     Some(Card {
         title: format!("Metric: {}", text::clean(&after.name)),
