@@ -95,10 +95,9 @@ pub fn consumers(
     for (id, node) in model.graph.nodes() {
         let Some(LinearRule::By(rule)) = table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
         let source = |source| CalibError::Op { node: model.graph.label(id), source };
-        if let Some(form) = rule(&node_ref(model, facts, id)).map_err(source)? {
-            if let (true, Some(x), Some(w)) = (form.groups > 1, node.inputs[form.x], node.inputs[form.w]) {
-                sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
-            }
+        let form = rule(&node_ref(model, facts, id)).map_err(source)?.filter(|f| f.groups > 1);
+        if let Some((form, (Some(x), Some(w)))) = form.map(|f| (f.clone(), (node.inputs[f.x], node.inputs[f.w]))) {
+            sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
         }
     }
     sums.sort_by_key(|s| (s.0, s.1, s.2));
