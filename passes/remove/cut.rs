@@ -162,6 +162,13 @@ pub fn remove(
         compare(&out, &now, &expected, id)?;
     }
     numbers::guard(&out, table, facts, &mut now, &follows)?;
+    // Shape operands that were replaced have no reader any more.
+    let dead = |(v, value): (ValueId, &sparsec_ir::Value)| {
+        let unused = value.uses.is_empty() && !out.graph.is_output(v) && out.graph.constant(v).is_some();
+        unused.then_some(v)
+    };
+    let dead: Vec<ValueId> = out.graph.values().filter_map(dead).collect();
+    dead.into_iter().for_each(|v| out.graph.remove_value(v));
     Ok(out)
 }
 

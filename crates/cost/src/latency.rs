@@ -12,7 +12,8 @@
 //! | c | cost of cold weights | µs/KB |
 //! | s, o | constant cost of a call: the kernel's and the runtime's | µs |
 //!
-//! The factor applies to max(M / R, A / B). Roofline: Williams, Waterman, Patterson, *Roofline*, CACM 52(4), 2009.
+//! The factor applies to max(M / R, A / B). A concatenation of channels whose parts do not fit the blocked layout adds one
+//! change of layout for each part and one for the result. Roofline: Williams, Waterman, Patterson, *Roofline*, CACM 52(4), 2009.
 
 use crate::{ByteClass, ComputeClass, Target};
 use sparsec_ir::{Kernel, Work};
@@ -51,6 +52,8 @@ struct Run<'t> {
     padding: f64,
     /// Factor of the slow path; 1 on the fast one.
     slow: f64,
+    /// Changes of layout that it forces on its neighbours.
+    reorders: usize,
 }
 
 enum Rate<'t> {
@@ -63,7 +66,7 @@ enum Rate<'t> {
 pub(crate) fn time(work: Option<&Work>, traffic: Traffic, cold: f64, target: &Target) -> Time {
     let run = match work {
         Some(w) => run(&w.kernel, target),
-        None => Run { rate: Rate::Bytes(&target.kernels.movement), padding: 1.0, slow: 1.0 },
+        None => Run { rate: Rate::Bytes(&target.kernels.movement), padding: 1.0, slow: 1.0, reorders: 0 },
     };
     let weights = traffic.weights as f64;
     let bytes = traffic.read as f64 + traffic.written as f64 + weights * (1.0 - cold);
@@ -75,7 +78,8 @@ pub(crate) fn time(work: Option<&Work>, traffic: Traffic, cold: f64, target: &Ta
     };
     let heavy = traffic.heavy as f64 / (target.kernels.transcendental.gb_s * 1e3);
     let cold_weights = weights * cold / 1e3 * target.weights.cold_us_per_kb;
-    Time { us: bound * run.slow + heavy + cold_weights + start + target.overhead.node_us, error }
+    let reorders = run.reorders as f64 * target.channels.reorder_us;
+    Time { us: bound * run.slow + reorders + heavy + cold_weights + start + target.overhead.node_us, error }
 }
 
 /// Share of the weights that is cold when a kernel starts, if all of them together are `weight_bytes`.
@@ -114,6 +118,14 @@ pub(crate) fn describe(kernel: &Kernel, target: &Target) -> String {
         Kernel::Elementwise { heavy: true } => "transcendental function".to_string(),
         Kernel::Elementwise { heavy: false } => "elementwise".to_string(),
         Kernel::Reduce => "reduction".to_string(),
+        Kernel::Join { parts } => {
+            let parts: Vec<String> = parts.iter().map(u64::to_string).collect();
+            let reorders = match run(kernel, target).reorders {
+                0 => String::new(),
+                n => format!(", {n} changes of layout"),
+            };
+            format!("concatenation of {} channels{reorders}", parts.join(" + "))
+        }
         Kernel::Move => "movement of data".to_string(),
         Kernel::Free => "nothing at run time".to_string(),
     }
@@ -121,8 +133,8 @@ pub(crate) fn describe(kernel: &Kernel, target: &Target) -> String {
 
 fn run<'t>(kernel: &Kernel, target: &'t Target) -> Run<'t> {
     let k = &target.kernels;
-    let compute = |class, padding, slow| Run { rate: Rate::Compute(class), padding, slow };
-    let bytes = |class| Run { rate: Rate::Bytes(class), padding: 1.0, slow: 1.0 };
+    let compute = |class, padding, slow| Run { rate: Rate::Compute(class), padding, slow, reorders: 0 };
+    let bytes = |class| Run { rate: Rate::Bytes(class), padding: 1.0, slow: 1.0, reorders: 0 };
     match kernel {
         Kernel::Conv { .. } => conv(kernel, target),
         Kernel::Gemm { n, .. } => compute(&k.gemm, padding(*n, target.channels.gemm_block), 1.0),
@@ -131,6 +143,11 @@ fn run<'t>(kernel: &Kernel, target: &'t Target) -> Run<'t> {
         Kernel::Elementwise { heavy: true } => bytes(&k.transcendental),
         Kernel::Elementwise { heavy: false } => bytes(&k.elementwise),
         Kernel::Reduce => bytes(&k.reduce),
+        Kernel::Join { parts } => {
+            // The parts leave the blocked layout and the result comes back into it.
+            let off = parts.iter().any(|p| p % target.channels.join != 0);
+            Run { reorders: if off { parts.len() + 1 } else { 0 }, ..bytes(&k.movement) }
+        }
         Kernel::Move | Kernel::Free => bytes(&k.movement),
     }
 }
@@ -149,7 +166,7 @@ fn conv_class(kernel: &Kernel) -> Option<ConvClass> {
 fn conv<'t>(kernel: &Kernel, target: &'t Target) -> Run<'t> {
     let (k, c) = (&target.kernels, &target.channels);
     let Kernel::Conv { cin, cout, groups, .. } = *kernel else {
-        return Run { rate: Rate::Bytes(&k.movement), padding: 1.0, slow: 1.0 };
+        return Run { rate: Rate::Bytes(&k.movement), padding: 1.0, slow: 1.0, reorders: 0 };
     };
     let dense_path = cin < c.input_free_below || cin.is_multiple_of(c.legal);
     let (class, fast, factor, padding) = match conv_class(kernel) {
@@ -166,7 +183,7 @@ fn conv<'t>(kernel: &Kernel, target: &'t Target) -> Run<'t> {
     };
     // Off the fast path channels are not blocked: no stairs on top of the factor.
     let (slow, padding) = if fast { (1.0, padding) } else { (factor, 1.0) };
-    Run { rate: Rate::Compute(class), padding, slow }
+    Run { rate: Rate::Compute(class), padding, slow, reorders: 0 }
 }
 
 /// Arithmetic of `n` channels in whole blocks over that of `n`.

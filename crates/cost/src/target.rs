@@ -174,6 +174,12 @@ pub struct Channels {
     /// Columns of a matrix product cost what the next multiple of this costs.
     #[serde(deserialize_with = "at_least_one")]
     pub gemm_block: u64,
+    /// A concatenation of channels stays in the blocked layout if every part is a multiple of this; 1 where there is none.
+    #[serde(deserialize_with = "at_least_one")]
+    pub join: u64,
+    /// Time of one change of layout in µs.
+    #[serde(deserialize_with = "not_negative")]
+    pub reorder_us: f64,
     /// How many times longer a kernel takes off the fast path.
     pub off_path: OffPath,
     /// Where the figures come from.

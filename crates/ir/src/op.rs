@@ -196,6 +196,11 @@ pub enum Kernel {
     },
     /// Reduction, normalisation, softmax, pooling: several reads for each result.
     Reduce,
+    /// Concatenation of channels.
+    Join {
+        /// Channels of each part.
+        parts: Vec<u64>,
+    },
     /// Movement of data.
     Move,
     /// Nothing at run time (a reshape, a shape).

@@ -3,12 +3,12 @@
 //!  R2  Every other axis of y is the same axis of each operand.
 //!  R3  With an operand of dynamic length along the axis, where the others stand is not known: they are frozen.
 //!  R4  Contents are joined.
+//!  R5  Images joined along their channels are a kernel of their own: runtimes with blocked layouts care for the parts.
 
 use crate::content::{MAX, mismatch};
-use crate::work::moves;
 use sparsec_ir::{
-    Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
-    ShapeRule, WorkRule,
+    Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
+    ShapeRule, Work, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -17,7 +17,7 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     since: &[1, 4, 11, 13],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(moves),
+    work: WorkRule::By(work),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -61,6 +61,17 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let contents: Option<Vec<Vec<Dim>>> = all.iter().map(|o| o.fact.content.clone()).collect();
     let content = contents.map(|c| c.concat()).filter(|c| c.len() <= MAX); // R4
     Ok(vec![Fact { elem, shape: Some(out), content }])
+}
+
+fn work(node: &NodeRef) -> Result<Work, OpError> {
+    let all = operands(node)?;
+    let rank = node.rank(0)?;
+    let parts: Option<Vec<u64>> = all.iter().map(|o| o.size(1)).collect();
+    let kernel = match parts {
+        Some(parts) if rank == 4 && axis(node, rank)? == 1 => Kernel::Join { parts }, // R5
+        _ => Kernel::Move,
+    };
+    Ok(Work { kernel, macs: 0 })
 }
 
 const MEETS_DYNAMIC: Reason = Reason::Rule("meets an axis of dynamic length");

@@ -125,14 +125,20 @@ pub enum SearchError {
 
 /// Finds counts whose price holds every limit with little error; where that is impossible, the cheapest there are.
 pub fn search(curves: &[Curve], limits: &[Limit], model: &dyn Evaluate) -> Result<Outcome, SearchError> {
-    let mut s = Search { curves, limits, model, at: curves.iter().map(|c| c.counts.len() - 1).collect() };
+    let mut s = Search { curves, limits, model, at: full(curves), locked: None };
     s.descend()?;
     s.climb()?;
+    s.reconsider()?;
     s.exchange()?;
     let keep = s.keep(&s.at);
     let price = model.price(&keep);
     let unmet = limits.iter().filter(|l| l.kind.of(&price) > l.at_most).map(|l| l.kind).collect();
     Ok(Outcome { keep, price, error: s.error(&s.at), unmet })
+}
+
+/// Every group whole.
+fn full(curves: &[Curve]) -> Vec<usize> {
+    curves.iter().map(|c| c.counts.len() - 1).collect()
 }
 
 struct Search<'a> {
@@ -141,6 +147,8 @@ struct Search<'a> {
     model: &'a dyn Evaluate,
     /// Position of each group on its curve.
     at: Vec<usize>,
+    /// A group that the descent leaves whole.
+    locked: Option<usize>,
 }
 
 impl Search<'_> {
@@ -167,7 +175,7 @@ impl Search<'_> {
         while excess > 0.0 {
             self.pause()?;
             let mut best: Option<(f64, usize, usize, f64)> = None;
-            for g in 0..self.at.len() {
+            for g in (0..self.at.len()).filter(|g| self.locked != Some(*g)) {
                 let from = self.at[g];
                 for to in (0..from).rev() {
                     let mut trial = self.at.clone();
@@ -223,6 +231,25 @@ impl Search<'_> {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Tries, for each group that was cut, how the descent goes without touching it: an early step that looked cheap may
+    /// have been what made later ones dear, as when it left the target's fast path.
+    fn reconsider(&mut self) -> Result<(), SearchError> {
+        for g in 0..self.at.len() {
+            if self.at[g] + 1 == self.curves[g].counts.len() {
+                continue;
+            }
+            let mut other =
+                Search { curves: self.curves, limits: self.limits, model: self.model, at: full(self.curves), locked: Some(g) };
+            other.descend()?;
+            other.climb()?;
+            let worth = |s: &Self| (s.excess(&s.at), s.error(&s.at));
+            if worth(&other) < worth(self) {
+                self.at = other.at;
+            }
+        }
+        Ok(())
     }
 
     /// Moves one group down and another up while that lowers the error within the limits.

@@ -37,7 +37,7 @@ pub(crate) enum CliError {
     Target(#[from] TargetError),
     /// A step of the flow.
     #[error(transparent)]
-    Drive(#[from] DriveError),
+    Drive(Box<DriveError>),
     /// A report.
     #[error("`{}`", path.display())]
     Report {
@@ -202,6 +202,12 @@ pub(crate) enum CliError {
     },
 }
 
+impl From<DriveError> for CliError {
+    fn from(e: DriveError) -> Self {
+        Self::Drive(Box::new(e))
+    }
+}
+
 impl CliError {
     /// How the process ends.
     pub(crate) fn exit(&self) -> Exit {
@@ -330,7 +336,7 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
         DriveError::Calib(e) => calib_code(e),
-        DriveError::Recover(e) => match e {
+        DriveError::Recover(e) => match &**e {
             RecoverError::Runtime(e) => runtime_code(e),
             RecoverError::Calib(e) => calib_code(e),
             RecoverError::Interrupted => "S0004",

@@ -66,7 +66,7 @@ pub enum DriveError {
     Calib(#[from] CalibError),
     /// Weights could not be re-solved.
     #[error(transparent)]
-    Recover(#[from] RecoverError),
+    Recover(Box<RecoverError>),
     /// The runtime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -107,6 +107,13 @@ pub enum DriveError {
     Interrupted,
 }
 
+// Boxed, since the error is by far the largest of all, and every result would have to make room for it.
+impl From<RecoverError> for DriveError {
+    fn from(e: RecoverError) -> Self {
+        Self::Recover(Box::new(e))
+    }
+}
+
 impl From<SearchError> for DriveError {
     fn from(e: SearchError) -> Self {
         match e {
@@ -118,9 +125,10 @@ impl From<SearchError> for DriveError {
 impl DriveError {
     /// Whether the user asked for it.
     pub fn is_interruption(&self) -> bool {
-        matches!(
-            self,
-            Self::Interrupted | Self::Calib(CalibError::Interrupted) | Self::Recover(RecoverError::Interrupted)
-        )
+        match self {
+            Self::Interrupted | Self::Calib(CalibError::Interrupted) => true,
+            Self::Recover(e) => matches!(**e, RecoverError::Interrupted),
+            _ => false,
+        }
     }
 }
