@@ -33,7 +33,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// M with M[i][j] = Σ w_i · w_j over all that channel i and channel j are multiplied with: an error e of the
+    /// M with `M[i][j]` = Σ w_i · w_j over all that channel i and channel j are multiplied with: an error e of the
     /// channels costs eᵀ M e in the node's result.
     pub fn importance(&self, model: &Model, grams: &BTreeMap<(ValueId, usize), Gram>) -> Result<Matrix, CalibError> {
         let weight = |v: ValueId, source| CalibError::Weight { value: model.graph.value(v).name.clone(), source };

@@ -4,7 +4,7 @@ use crate::Gram;
 use sparsec_ir::{Contraction, Tensor, TensorError};
 use sparsec_linalg::{Matrix, product, solve_spd};
 
-/// A weight seen through its node's linear form: w[o][i][tap].
+/// A weight seen through its node's linear form: `w[o][i][tap]`.
 #[derive(Clone, Debug)]
 pub struct Weight {
     values: Vec<f64>,
