@@ -154,3 +154,32 @@ fn timing_visits_every_session_equally_often() {
     assert!(times.iter().all(|t| t.min_ms <= t.p50_ms && t.p50_ms <= t.p99_ms));
     assert_eq!(interleaved(&[], options, &|| false).unwrap(), []);
 }
+
+#[test]
+fn sums_over_a_stretched_axis_keep_all_their_terms() {
+    for stretch in ["Tile (r, times)", "Expand (r, shape)"] {
+        let m = model(&format!(
+            "<ir_version: 10, opset_import: [\"\" : 18]> g (float[n,1] x) => (float[n,1] y)
+             <int64[2] times = {{1, 3}}, int64[2] shape = {{1, 3}}, float[3,1] w = {{1.0, 2.0, 4.0}}>
+             {{ r = Relu (x) t = {stretch} y = MatMul (t, w) }}"
+        ));
+        let y = run(&m, &[Tensor::f32(&[2, 1], &[1., 3.])]).unwrap();
+        assert_eq!(y[0].to_f32().unwrap(), [7., 21.], "{stretch}");
+    }
+}
+
+#[test]
+fn a_gru_over_one_feature_runs_at_any_length() {
+    // Four steps and more are run by another kernel of tract's than three.
+    let m = model(
+        "<ir_version: 10, opset_import: [\"\" : 18]> g (float[t,2,1] x) => (float[t,1,2,2] y)
+         <float[1,6,1] w = {0.5, -1.0, 0.25, 2.0, 1.5, -0.75},
+          float[1,6,2] r = {0.5, 1.0, -1.0, 0.25, 0.75, 0.5, -0.5, 1.0, 0.25, -0.25, 1.0, -1.0}>
+         { y = GRU <hidden_size = 2, linear_before_reset = 1> (x, w, r) }",
+    );
+    let x = [0.5, -1.0, 0.25, 1.0, -0.5, 2.0, 1.0, 0.0];
+    let short = run(&m, &[Tensor::f32(&[3, 2, 1], &x[..6])]).unwrap()[0].to_f32().unwrap();
+    let long = run(&m, &[Tensor::f32(&[4, 2, 1], &x)]).unwrap()[0].to_f32().unwrap();
+    assert!(short.iter().zip(&long).all(|(a, b)| (a - b).abs() < 1e-6), "{short:?} {long:?}");
+    assert!(short.iter().any(|v| v.abs() > 0.1));
+}

@@ -1,13 +1,11 @@
 //! The oracle: on any input the pruned model equals the masked one.
 
 use sparsec_analysis::{Channels, Removal, channels, infer};
-use sparsec_ir::{Dim, Facts, Model, OpTable, Tensor, verify};
+use sparsec_ir::{Dim, Facts, Model, OpTable, Tensor, ValueId, verify};
 use sparsec_passes::remove::{RemoveError, mask, remove};
-use sparsec_runtime::{Runtime, RuntimeError};
+use sparsec_runtime::Runtime;
 use sparsec_testkit::Random;
-
-/// Failures of runtimes on valid models, by what they say.
-const DEFECTS: &[&str] = &["xw not contiguous"];
+use std::collections::BTreeSet;
 
 /// How many units of a group stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +100,7 @@ impl Subject {
         let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
         let run = |m: &Model| runtime.load(m, &shapes, 1).and_then(|s| s.run(inputs));
         let (whole, masked, pruned) = (run(&self.model), run(masked), run(pruned));
-        let known = |e: &RuntimeError| DEFECTS.iter().any(|d| e.to_string().contains(d));
-        if whole.is_err() || [&masked, &pruned].into_iter().any(|r| r.as_ref().is_err_and(known)) {
+        if whole.is_err() {
             return Ok(false);
         }
         let want = masked.map_err(|e| format!("masked model: {e}"))?;
@@ -122,7 +119,9 @@ impl Subject {
             return Err(format!("inference of the pruned model: {:?}", again.problems));
         }
         let expected = self.channels.facts_after(&self.model, &self.facts, removal);
-        for (v, value) in self.model.graph.values() {
+        let left: BTreeSet<ValueId> = pruned.graph.values().map(|(v, _)| v).collect();
+        // Shape operands that were replaced are gone.
+        for (v, value) in self.model.graph.values().filter(|(v, _)| left.contains(v)) {
             let (e, f) = (&expected.get(v).shape, &again.facts.get(v).shape);
             let sizes = |s: &Option<Vec<Dim>>| s.iter().flatten().map(Dim::as_const).collect::<Vec<_>>();
             if sizes(e) != sizes(f) {

@@ -3,6 +3,7 @@
 //! | what | why | instead |
 //! |---|---|---|
 //! | recurrences with `direction = reverse` | the direction is ignored | reverse the sequence, run forward, reverse back |
+//! | `GRU` with `linear_before_reset` over one feature | the fused kernel fails on a product of one column | the feature twice, with half its weight |
 //! | recurrences with other activations, `clip` or `input_forget` | ignored | refused |
 //! | `SpaceToDepth` in mode `CRD` | computed as `DCR` | `DCR`, then the channels transposed |
 //! | `Attention` with windows, or causal with a past | ignored or offset wrongly | refused |
@@ -138,6 +139,10 @@ fn recurrence(graph: &mut Graph, id: NodeId, opsets: &[OpsetImport]) -> Result<(
     if int(node, "input_forget") != 0 {
         return Err(unsupported(graph, id, "it couples input and forget gate (`input_forget`)"));
     }
+    if node.op == "GRU" && int(node, "linear_before_reset") != 0 {
+        double_feature(graph, id);
+    }
+    let node = graph.node(id);
     if text(node, "direction") != Some(b"reverse") {
         return Ok(());
     }
@@ -155,6 +160,27 @@ fn recurrence(graph: &mut Graph, id: NodeId, opsets: &[OpsetImport]) -> Result<(
         replace(graph, id, y, |graph, y| reverse(graph, y, axis))?;
     }
     Ok(())
+}
+
+/// before: `Y = GRU(X, W, …)`, `X` of one feature
+/// after:  `Y = GRU(Concat(X, X), [W/2, W/2], …)`
+///
+/// Halves of floats are exact, so the products' sum is that of before.
+fn double_feature(graph: &mut Graph, id: NodeId) {
+    let operand = |i: usize| graph.node(id).inputs.get(i).copied().flatten();
+    let (Some(x), Some(w)) = (operand(0), operand(1)) else { return };
+    let Some(weight) = graph.constant(w).filter(|t| t.dims.last() == Some(&1) && t.elem.is_float()) else { return };
+    let Ok(values) = weight.to_f64() else { return };
+    let halves: Vec<f64> = values.iter().flat_map(|v| [v / 2.0, v / 2.0]).collect();
+    let mut dims = weight.dims.clone();
+    dims.pop();
+    dims.push(2);
+    let Ok(halves) = Tensor::from_f64(weight.elem, &dims, &halves) else { return };
+    let name = graph.value(w).name.clone();
+    let halves = graph.add_constant(&name, halves);
+    let twice = result(graph, Node::new("Concat").input(x).input(x).attr("axis", Attr::Int(-1)));
+    graph.set_operand(id, 0, Some(twice));
+    graph.set_operand(id, 1, Some(halves));
 }
 
 /// `value` backwards along `axis`.

@@ -1,5 +1,6 @@
 //! tract behind [`Runtime`].
 
+mod barrier;
 mod legalise;
 mod tensor;
 mod trace;
@@ -42,7 +43,9 @@ impl Runtime for Tract {
                 let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
                 model.set_input_fact(i, InferenceFact::dt_shape(dt, &*dims))?;
             }
-            model.into_typed()
+            let mut typed = model.into_typed()?;
+            barrier::shield(&mut typed)?;
+            Ok(typed)
         })?;
         let plan = plan(&trace, typed)?;
         Ok(Box::new(TractSession { plan, ports, outputs, trace }))
