@@ -96,6 +96,8 @@ pub enum Skipped {
     },
     /// The form of the node is not one that rows can be made for.
     Form,
+    /// Other nodes read the same weight.
+    Shared,
 }
 
 impl std::fmt::Display for Skipped {
@@ -106,6 +108,7 @@ impl std::fmt::Display for Skipped {
             }
             Self::Singular => f.write_str("the equations have no finite solution"),
             Self::NoGain { before, after } => write!(f, "held-out error would go from {before:.3} to {after:.3}"),
+            Self::Shared => f.write_str("other nodes read the same weight"),
             Self::Form => f.write_str("a scattering window that overlaps itself"),
         }
     }
@@ -316,6 +319,9 @@ fn solve(
     let source = |source| RecoverError::Activation { value: model.graph.value(x_value).name.clone(), source };
     let Some(activations) = Activations::new(x, target, form).map_err(source)? else { return Ok(Err(Skipped::Form)) };
     let w_value = model.graph.node(node).inputs[form.w].expect("a linear node has a weight");
+    if model.graph.value(w_value).uses.len() > 1 {
+        return Ok(Err(Skipped::Shared));
+    }
     let tensor = model.graph.constant(w_value).expect("a linear node's weight is constant").clone();
     let broken = |source| CalibError::Weight { value: model.graph.value(w_value).name.clone(), source };
     let mut weight = Weight::of(&tensor, form).map_err(broken)?;
