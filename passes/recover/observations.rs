@@ -1,6 +1,6 @@
 //! A linear node's inputs and targets as the rows of a regression.
 
-use sparsec_ir::{Contraction, Tensor, TensorError, Window};
+use sparsec_ir::{Contraction, Draw, Tensor, TensorError, Window};
 
 /// Inputs and targets of a linear node over samples and positions: those of all batches, one batch after the other.
 pub(super) struct Activations<'a> {
@@ -220,15 +220,10 @@ pub(super) fn pick(total: usize, wanted: usize, seed: u64) -> Vec<usize> {
     if total <= wanted {
         return (0..total).collect();
     }
-    let mut state = seed;
-    let draw = |i: usize| {
-        // splitmix64 (Steele et al. 2014).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let mut draw = Draw::new(seed);
+    let one = |i: usize| {
         let (from, to) = (i * total / wanted, (i + 1) * total / wanted);
-        from + ((z ^ (z >> 31)) % (to - from) as u64) as usize
+        from + (draw.bits() % (to - from) as u64) as usize
     };
-    (0..wanted).map(draw).collect()
+    (0..wanted).map(one).collect()
 }

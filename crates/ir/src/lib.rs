@@ -18,6 +18,7 @@
 
 mod attr;
 mod dim;
+mod draw;
 mod elem;
 mod fact;
 mod graph;
@@ -36,6 +37,7 @@ mod verify;
 
 pub use attr::{Attr, Attrs};
 pub use dim::{Dim, Sym};
+pub use draw::Draw;
 pub use elem::ElemType;
 pub use fact::{Fact, Facts};
 pub use graph::{Def, Graph, Node, Use, Value};

@@ -1,7 +1,7 @@
 //! `report.html`: one file, no scripts, nothing to load.
 
 use crate::chart::{self, KernelChart, KernelRow, MemoryChart, Spark, at};
-use crate::report::{Better, Group, Metric, Report};
+use crate::report::{Better, Frozen, Group, Metric, Report};
 use crate::{ReportError, text};
 use askama::Template;
 
@@ -101,8 +101,7 @@ impl Page {
         let kernels_left_out = kernel_rows.len().saturating_sub(MAX_ROWS);
         let mut groups: Vec<&Group> = r.groups.iter().collect();
         groups.sort_by(|a, b| b.params.cmp(&a.params).then_with(|| a.id.cmp(&b.id)));
-        let mut frozen: Vec<_> = r.frozen.iter().collect();
-        frozen.sort_by(|a, b| b.params.cmp(&a.params).then_with(|| (&a.value, a.axis).cmp(&(&b.value, b.axis))));
+        let frozen = frozen(&r.frozen);
         let (old, new) = (&r.before.memory_bytes, &r.after.memory_bytes);
         let peaks = (text::bytes(old.lower_bound), text::bytes(new.lower_bound));
         Self {
@@ -120,11 +119,7 @@ impl Page {
             groups_left_out: groups.len().saturating_sub(MAX_ROWS),
             groups: groups.into_iter().take(MAX_ROWS).map(group).collect(),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
-            frozen: frozen
-                .into_iter()
-                .take(MAX_ROWS)
-                .map(|f| [text::clean(&f.value), f.axis.to_string(), text::clean(&f.reason), text::count(f.params)])
-                .collect(),
+            frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
             warnings: r.warnings.iter().map(|w| text::clean(w)).collect(),
             notes: r.notes.iter().map(|n| text::clean(n)).collect(),
@@ -205,6 +200,33 @@ fn tone(worse: std::cmp::Ordering) -> &'static str {
         std::cmp::Ordering::Greater => "bad",
         std::cmp::Ordering::Equal => "",
     }
+}
+
+/// Rows of the table of frozen axes, the dearest first. What many axes share is said once: every kernel of a convolution
+/// is frozen for the same reason.
+fn frozen(all: &[Frozen]) -> Vec<[String; 4]> {
+    const MANY: usize = 6;
+    let mut sorted: Vec<&Frozen> = all.iter().collect();
+    sorted.sort_by(|a, b| b.params.cmp(&a.params).then_with(|| (&a.value, a.axis).cmp(&(&b.value, b.axis))));
+    let alike = |f: &Frozen| sorted.iter().filter(|o| o.reason == f.reason).count();
+    let mut said: Vec<&str> = Vec::new();
+    let mut out = Vec::new();
+    for f in &sorted {
+        let count = alike(f);
+        if count < MANY {
+            out.push([text::clean(&f.value), f.axis.to_string(), text::clean(&f.reason), text::count(f.params)]);
+        } else if !said.contains(&f.reason.as_str()) {
+            said.push(&f.reason);
+            let most = format!("{} at most", text::count(f.params));
+            out.push([
+                format!("{} and {} more", text::clean(&f.value), count - 1),
+                String::new(),
+                text::clean(&f.reason),
+                most,
+            ]);
+        }
+    }
+    out
 }
 
 fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {

@@ -11,25 +11,20 @@ mod image;
 mod sequence;
 
 use build::{Builder, Kind, Value};
-use sparsec_ir::{Attr, Dim, ElemType, Model, Tensor, Type, ValueId};
+use sparsec_ir::{Attr, Dim, Draw, ElemType, Model, Tensor, Type, ValueId};
 
-/// A deterministic stream of numbers: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014).
+/// Choices from a seeded stream of numbers.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(Draw);
 
 impl Random {
     /// The stream of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Draw::new(seed))
     }
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
     /// A whole number below `n`, which is not 0.
     pub fn below(&mut self, n: u64) -> u64 {
@@ -45,7 +40,7 @@ impl Random {
     }
     /// Uniform in [0, 1).
     pub fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+        self.0.unit()
     }
     /// Standard normal (Box and Muller).
     pub fn normal(&mut self) -> f64 {

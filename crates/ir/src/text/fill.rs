@@ -6,7 +6,7 @@
 //! through layers. `positive:SEED` draws uniformly from [0.5, 1.5). Whole-number types get the value times 8, rounded.
 //! The numbers are part of the format: tests rely on them.
 
-use crate::{ElemType, Tensor};
+use crate::{Draw, ElemType, Tensor};
 use bytes::Bytes;
 
 /// Elements of the largest fill.
@@ -23,7 +23,7 @@ pub(super) enum FillError {
 /// A tensor filled as `location` says.
 pub(super) fn fill(location: &str, elem: ElemType, dims: &[u64]) -> Result<Tensor, FillError> {
     let (kind, seed) = location.split_once(':').ok_or(FillError::NotAFill)?;
-    let mut state: u64 = seed.parse().map_err(|_| FillError::NotAFill)?;
+    let mut stream = Draw::new(seed.parse().map_err(|_| FillError::NotAFill)?);
     let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= MAX_ELEMENTS);
     let count = count.ok_or(FillError::TooLarge)?;
     let scale = match dims {
@@ -33,8 +33,8 @@ pub(super) fn fill(location: &str, elem: ElemType, dims: &[u64]) -> Result<Tenso
         _ => 1.0,
     };
     let mut draw = || match kind {
-        "random" => Some(normal(&mut state) * scale),
-        "positive" => Some(0.5 + uniform(&mut state)),
+        "random" => Some(normal(&mut stream) * scale),
+        "positive" => Some(0.5 + stream.unit()),
         _ => None,
     };
     let values: Option<Vec<f64>> = (0..count).map(|_| draw()).collect();
@@ -54,21 +54,7 @@ pub(super) fn fill(location: &str, elem: ElemType, dims: &[u64]) -> Result<Tenso
     Tensor::raw(elem, dims.to_vec(), Bytes::from(bytes)).map_err(|_| FillError::TooLarge)
 }
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Uniform in [0, 1) with 53 bits.
-fn uniform(state: &mut u64) -> f64 {
-    (splitmix64(state) >> 11) as f64 / (1u64 << 53) as f64
-}
-
-fn normal(state: &mut u64) -> f64 {
-    let radius = (-2.0 * (1.0 - uniform(state)).ln()).sqrt();
-    radius * (std::f64::consts::TAU * uniform(state)).cos()
+fn normal(draw: &mut Draw) -> f64 {
+    let radius = (-2.0 * (1.0 - draw.unit()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * draw.unit()).cos()
 }

@@ -2,6 +2,7 @@
 
 use super::{Curves, DriveError, Prepared, Pricing};
 use sparsec_analysis::Removal;
+use sparsec_ir::Draw;
 use sparsec_plan::{Evaluate, Plan};
 use sparsec_plan::{Limit, LimitKind, Outcome, Price, search};
 
@@ -88,21 +89,13 @@ pub fn removal_of(dense: &Prepared, orders: &[Vec<u32>], keep: &[u32]) -> Remova
 
 /// A removal of units drawn at random: each group keeps `share` of its units, rounded, and at least one.
 pub fn random_removal(dense: &Prepared, seed: u64, share: f64) -> Removal {
-    let mut state = seed;
-    let mut draw = move || {
-        // splitmix64 (Steele et al. 2014).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
+    let mut draw = Draw::new(seed);
     let orders: Vec<Vec<u32>> = dense
         .channels
         .groups
         .iter()
         .map(|g| {
-            let mut keyed: Vec<(u64, u32)> = (0..g.units.len() as u32).map(|u| (draw(), u)).collect();
+            let mut keyed: Vec<(u64, u32)> = (0..g.units.len() as u32).map(|u| (draw.bits(), u)).collect();
             keyed.sort_unstable();
             keyed.into_iter().map(|k| k.1).collect()
         })

@@ -2,7 +2,7 @@
 
 use super::{DriveError, Prepared};
 use sparsec_analysis::Removal;
-use sparsec_ir::{Dim, ElemType, Model, Tensor};
+use sparsec_ir::{Dim, Draw, ElemType, Model, Tensor};
 use sparsec_passes::remove::{mask, restore};
 use sparsec_runtime::Runtime;
 
@@ -77,14 +77,7 @@ pub fn compare(a: &Model, b: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -
 /// Inputs to compare models on: normal numbers for floating inputs; 0 or 1 for whole ones, which may be indices; `batch`
 /// for first axes that are open and 8 for others.
 pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tensor>, DriveError> {
-    let mut state = seed;
-    let mut draw = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    };
+    let mut draw = Draw::new(seed);
     let graph = &dense.model.graph;
     let mut out = Vec::new();
     for v in graph.inputs() {
@@ -97,15 +90,14 @@ pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tens
         let source = |source| DriveError::Output { value: name.clone(), source };
         let elem = fact.elem.unwrap_or(ElemType::F32);
         out.push(if elem.is_float() {
-            // Sum of uniform numbers: normal enough, and the same on every machine.
-            let values: Vec<f64> = (0..count).map(|_| (0..12).map(|_| draw()).sum::<f64>() - 6.0).collect();
+            let values: Vec<f64> = (0..count).map(|_| draw.normal()).collect();
             Tensor::from_f64(elem, &dims, &values).map_err(source)?
         } else {
             let width = (elem.bits() / 8).max(1) as usize;
             let bytes: Vec<u8> = (0..count)
                 .flat_map(|_| {
                     let mut b = vec![0u8; width];
-                    b[0] = u8::from(draw() > 0.5);
+                    b[0] = u8::from(draw.unit() > 0.5);
                     b
                 })
                 .collect();
