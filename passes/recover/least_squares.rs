@@ -14,7 +14,7 @@
 //! variance of each channel.
 //!
 //! Needs: shapes. Keeps: everything but the values of constants; a missing bias is added.
-//! Leaves alone, with the reason: too few observations, a solve that fails, a held-out error that does not fall.
+//! Leaves alone, with the reason: weights that other nodes read too, too few observations, a solve that fails, a held-out error that does not fall.
 //! Source: layer-wise least squares with inputs of the pruned and targets of the original network as in He et al. 2017
 //! (Channel Pruning for Accelerating Very Deep Neural Networks, §3.1), here also for depthwise, grouped and scattering
 //! windows.
@@ -23,7 +23,7 @@ use super::observations::{Activations, Rows, pick};
 use super::walk::Walk;
 use rayon::prelude::*;
 use sparsec_analysis::{infer, node_ref};
-use sparsec_calib::{Bias, CalibError, Weight, bias_of, read_bias, set_own_constant, write_bias};
+use sparsec_calib::{Bias, CalibError, Weight, bias_of, read_bias, write_bias};
 use sparsec_ir::{
     Affine, Contraction, Facts, Id, LinearRule, Model, NodeId, OpTable, Tensor, TensorError, Use, ValueId, topological,
 };
@@ -96,6 +96,8 @@ pub enum Skipped {
     },
     /// The form of the node is not one that rows can be made for.
     Form,
+    /// Other nodes read the weight or the bias too: what is best for one is not for the others.
+    Shared,
 }
 
 impl std::fmt::Display for Skipped {
@@ -107,6 +109,7 @@ impl std::fmt::Display for Skipped {
             Self::Singular => f.write_str("the equations have no finite solution"),
             Self::NoGain { before, after } => write!(f, "held-out error would go from {before:.3} to {after:.3}"),
             Self::Form => f.write_str("a scattering window that overlaps itself"),
+            Self::Shared => f.write_str("other nodes read its weights too"),
         }
     }
 }
@@ -152,7 +155,7 @@ pub struct Recovery<'a> {
 /// Re-solves the weights of `pruned`, which was cut from the dense model and shares its value ids.
 pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, RecoverError> {
     let facts = infer(pruned, cx.table).facts;
-    let steps = steps(cx.dense, pruned, cx.table, &facts)?;
+    let steps = steps(cx.dense, pruned, cx.table, &facts);
     let dense_facts = infer(cx.dense, cx.table).facts;
     let mut walk_dense = Walk::new(cx.runtime, cx.threads, (cx.dense, dense_facts), cx.inputs)?;
     let mut walk_pruned = Walk::new(cx.runtime, cx.threads, (pruned, facts), cx.inputs)?;
@@ -210,7 +213,7 @@ fn ends(model: &Model, (node, step): (NodeId, &Step)) -> (ValueId, ValueId) {
 }
 
 /// Nodes to solve, in order: those whose input the cut has changed.
-fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Result<Vec<(NodeId, Step)>, RecoverError> {
+fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Vec<(NodeId, Step)> {
     let graph = &pruned.graph;
     let mut perturbed = vec![false; graph.value_bound()];
     let mut out = Vec::new();
@@ -224,16 +227,16 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Resul
         let x_changed =
             |operand: usize| node.inputs.get(operand).copied().flatten().is_some_and(|x| perturbed[x.index()]);
         if let Some(def) = table.get(&node.domain, &node.op) {
-            let source = |source| CalibError::Op { node: graph.label(id), source };
+            // A rule fails where shapes are not known: such a node is left alone.
             let node_ref = node_ref(pruned, facts, id);
             let whole = node.outputs.first().copied().flatten().is_some();
             if let LinearRule::By(rule) = def.linear {
-                if let Some(form) = rule(&node_ref).map_err(source)?.filter(|f| whole && x_changed(f.x)) {
+                if let Some(form) = rule(&node_ref).ok().flatten().filter(|f| whole && x_changed(f.x)) {
                     out.push((id, Step::Linear(form)));
                 }
             }
             if let Affine::By(rule) = def.affine {
-                if let Some(affine) = rule(&node_ref).map_err(source)?.filter(|_| whole && x_changed(0)) {
+                if let Some(affine) = rule(&node_ref).ok().flatten().filter(|_| whole && x_changed(0)) {
                     if let Some((mean, variance, epsilon)) = affine.statistics {
                         out.push((id, Step::Statistics { mean, variance, epsilon, axis: affine.axis }));
                     }
@@ -244,7 +247,7 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Resul
             node.outputs.iter().flatten().for_each(|v| perturbed[v.index()] = true);
         }
     }
-    Ok(out)
+    out
 }
 
 /// Whether `value` is computed from a node that is still to be solved.
@@ -373,6 +376,13 @@ fn solve(
     let broken = |source| CalibError::Weight { value: model.graph.value(w_value).name.clone(), source };
     let mut weight = Weight::of(&tensor, form).map_err(broken)?;
     let bias = bias_of(model, node, form);
+    let constants = std::iter::once(w_value).chain(match bias {
+        Some(Bias::Operand(v) | Bias::Added(v)) => Some(v),
+        Some(Bias::Absent(_)) | None => None,
+    });
+    if constants.into_iter().any(|v| shared(model, v)) {
+        return Ok(Err(Skipped::Shared));
+    }
     let groups = form.groups.max(1) as usize;
     let outputs = if form.transposed { weight.outputs * groups } else { weight.outputs };
     let mut shift = match bias {
@@ -463,12 +473,17 @@ fn solve(
         }
     }
     let solved = weight.to_tensor(&tensor).map_err(broken)?;
-    set_own_constant(model, node, w_value, solved);
+    model.graph.set_constant(w_value, solved);
     if let Some(bias) = bias {
         write_bias(model, node, bias, &shift)?;
     }
     debug_assert_eq!(ends(model, (node, &Step::Linear(form.clone()))).1, y_value);
     Ok(Ok((before, after)))
+}
+
+/// Whether changing a constant would change more than one operand.
+fn shared(model: &Model, value: ValueId) -> bool {
+    model.graph.value(value).uses.len() > 1 || model.graph.is_output(value)
 }
 
 /// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².
@@ -500,6 +515,9 @@ fn restate(
     let (p, d) = (moments(model, x, x_pruned, axis)?, moments(model, x, x_dense, axis)?);
     let operand = |i: usize| model.graph.node(node).inputs[i].expect("statistics are operands");
     let (mean_value, variance_value) = (operand(mean), operand(variance));
+    if shared(model, mean_value) || shared(model, variance_value) {
+        return Ok(());
+    }
     let read = |v: ValueId| {
         let tensor = model.graph.constant(v).expect("statistics are constant").clone();
         let source = |source| CalibError::Weight { value: model.graph.value(v).name.clone(), source };
@@ -518,7 +536,7 @@ fn restate(
     for (value, tensor, numbers) in [(mean_value, mean_tensor, mu), (variance_value, variance_tensor, var)] {
         let source = |source| CalibError::Weight { value: model.graph.value(value).name.clone(), source };
         let new = Tensor::from_f64(tensor.elem, &tensor.dims, &numbers).map_err(source)?;
-        set_own_constant(model, node, value, new);
+        model.graph.set_constant(value, new);
     }
     Ok(())
 }

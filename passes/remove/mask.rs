@@ -70,7 +70,8 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
 }
 
 /// Puts the weights of a pruned model back into the shapes of the original: what a plan kept comes from `pruned`, what
-/// it removed stays as it was. With [`mask`] this is the oracle for models whose weights were re-solved.
+/// it removed stays as it was. A vector that a node of `pruned` has as an operand and that of `model` leaves out is a bias
+/// along axis 1 of its result; removed channels have none of it. With [`mask`] this is the oracle for models whose weights were re-solved.
 pub fn restore(model: &Model, pruned: &Model, channels: &Channels, removal: &Removal) -> Result<Model, RemoveError> {
     let mut out = model.clone();
     for (v, value) in model.graph.values() {
@@ -79,6 +80,25 @@ pub fn restore(model: &Model, pruned: &Model, channels: &Channels, removal: &Rem
         let source = |source| RemoveError::Constant { value: value.name.clone(), source };
         let kept: Vec<Option<Vec<u32>>> = (0..old.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
         out.graph.set_constant(v, scatter(old, new, &kept).map_err(source)?);
+    }
+    for (id, node) in model.graph.nodes() {
+        let Some(y) = node.outputs.first().copied().flatten() else { continue };
+        let same = pruned.graph.find(&model.graph.value(y).name).and_then(|y| pruned.graph.producer(y));
+        let Some(twin) = same.map(|n| pruned.graph.node(n)).filter(|t| t.op == node.op) else { continue };
+        for (operand, bias) in twin.inputs.iter().enumerate() {
+            let absent = node.inputs.get(operand).copied().flatten().is_none();
+            let Some(bias) = bias.filter(|_| absent) else { continue };
+            let Some(new) = pruned.graph.constant(bias).filter(|t| t.dims.len() == 1) else { continue };
+            let name = &pruned.graph.value(bias).name;
+            let source = |source| RemoveError::Constant { value: name.clone(), source };
+            let kept = channels.kept_of(y, 1, removal);
+            let size = channels.axes.find(y, 1).map(|a| channels.axes.slots(a).len() as u64);
+            let size = size.filter(|_| kept.is_some()).unwrap_or(new.dims[0]);
+            let none = Tensor::from_f64(new.elem, &[size], &vec![0.0; size as usize]).map_err(source)?;
+            let whole = scatter(&none, new, &[kept]).map_err(source)?;
+            let whole = out.graph.add_constant(name, whole);
+            out.graph.set_operand(id, operand, Some(whole));
+        }
     }
     Ok(out)
 }
