@@ -19,7 +19,8 @@
 //! (Channel Pruning for Accelerating Very Deep Neural Networks, §3.1), here also for depthwise, grouped and scattering
 //! windows.
 
-use super::observations::{Activations, Rows, pick};
+use super::equations::{Layout, Ridge, Solution, solve_group};
+use super::observations::{Activations, pick};
 use super::walk::Walk;
 use rayon::prelude::*;
 use sparsec_analysis::{infer, node_ref};
@@ -27,7 +28,6 @@ use sparsec_calib::{Bias, CalibError, Weight, bias_of, read_bias, write_bias};
 use sparsec_ir::{
     Affine, Contraction, Facts, Id, LinearRule, Model, NodeId, OpTable, Tensor, TensorError, Use, ValueId, topological,
 };
-use sparsec_linalg::{Matrix, add_cross, add_gram, product, solve_spd};
 use sparsec_runtime::{Runtime, RuntimeError};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -230,17 +230,17 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Vec<(
             // A rule fails where shapes are not known: such a node is left alone.
             let node_ref = node_ref(pruned, facts, id);
             let whole = node.outputs.first().copied().flatten().is_some();
-            if let LinearRule::By(rule) = def.linear {
-                if let Some(form) = rule(&node_ref).ok().flatten().filter(|f| whole && x_changed(f.x)) {
-                    out.push((id, Step::Linear(form)));
-                }
+            if let (LinearRule::By(rule), true) = (def.linear, whole) {
+                let form = rule(&node_ref).ok().flatten().filter(|f| x_changed(f.x));
+                out.extend(form.map(|f| (id, Step::Linear(f))));
             }
-            if let Affine::By(rule) = def.affine {
-                if let Some(affine) = rule(&node_ref).ok().flatten().filter(|_| whole && x_changed(0)) {
-                    if let Some((mean, variance, epsilon)) = affine.statistics {
-                        out.push((id, Step::Statistics { mean, variance, epsilon, axis: affine.axis }));
-                    }
-                }
+            if let (Affine::By(rule), true) = (def.affine, whole && x_changed(0)) {
+                let affine = rule(&node_ref).ok().flatten();
+                let step = affine.and_then(|a| {
+                    let (mean, variance, epsilon) = a.statistics?;
+                    Some(Step::Statistics { mean, variance, epsilon, axis: a.axis })
+                });
+                out.extend(step.map(|s| (id, s)));
             }
         }
         if changed {
@@ -306,59 +306,6 @@ fn kept_part(cx: &Recovery, model: &Model, value: ValueId, batches: Vec<Tensor>)
     batches.into_iter().map(one).collect()
 }
 
-/// Second-order sums of some rows: inputs with themselves, inputs with targets, and the sums of both.
-struct Sums {
-    gram: Matrix,
-    cross: Matrix,
-    x: Vec<f64>,
-    y: Vec<f64>,
-    count: usize,
-}
-
-impl Sums {
-    fn of(rows: &Rows) -> Self {
-        let mut gram = Matrix::zeros(rows.width, rows.width);
-        let mut cross = Matrix::zeros(rows.width, rows.targets);
-        add_gram(&mut gram, &rows.x, rows.count);
-        add_cross(&mut cross, &rows.x, &rows.y, rows.count);
-        let column_sums = |data: &[f32], n: usize| {
-            let mut sum = vec![0.0; n];
-            for row in data.chunks(n.max(1)) {
-                row.iter().zip(&mut sum).for_each(|(v, s)| *s += f64::from(*v));
-            }
-            sum
-        };
-        let (x, y) = (column_sums(&rows.x, rows.width), column_sums(&rows.y, rows.targets));
-        Self { gram, cross, x, y, count: rows.count }
-    }
-    fn add(&mut self, other: &Self) {
-        self.gram.add_scaled(&other.gram, 1.0);
-        self.cross.add_scaled(&other.cross, 1.0);
-        self.x.iter_mut().zip(&other.x).for_each(|(a, b)| *a += b);
-        self.y.iter_mut().zip(&other.y).for_each(|(a, b)| *a += b);
-        self.count += other.count;
-    }
-    /// Covariance of x, covariance of x with y, means of both. Not centred where the node has no bias to take a mean.
-    fn moments(&self, centred: bool) -> (Matrix, Matrix, Vec<f64>, Vec<f64>) {
-        let n = self.count as f64;
-        let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|s| if centred { s / n } else { 0.0 }).collect() };
-        let (mx, my) = (mean(&self.x), mean(&self.y));
-        let centre = |m: &Matrix, right: &[f64]| {
-            let mut out = m.clone();
-            for r in 0..m.rows() {
-                for c in 0..m.cols() {
-                    out.set(r, c, m.get(r, c) / n - mx[r] * right[c]);
-                }
-            }
-            out
-        };
-        (centre(&self.gram, &mx), centre(&self.cross, &my), mx, my)
-    }
-}
-
-/// Rows that one thread sums up at a time: fixed, so that sums do not depend on the number of threads.
-const CHUNK: usize = 4096;
-
 /// Solves one node and writes its weight and bias.
 fn solve(
     model: &mut Model,
@@ -368,13 +315,14 @@ fn solve(
     target: &[Tensor],
     options: RecoverOptions,
 ) -> Result<Result<(f64, f64), Skipped>, RecoverError> {
-    let (x_value, y_value) = ends(model, (node, &Step::Linear(form.clone())));
+    let x_value = ends(model, (node, &Step::Linear(form.clone()))).0;
     let source = |source| RecoverError::Activation { value: model.graph.value(x_value).name.clone(), source };
     let Some(activations) = Activations::new(x, target, form).map_err(source)? else { return Ok(Err(Skipped::Form)) };
     let w_value = model.graph.node(node).inputs[form.w].expect("a linear node has a weight");
     let tensor = model.graph.constant(w_value).expect("a linear node's weight is constant").clone();
     let broken = |source| CalibError::Weight { value: model.graph.value(w_value).name.clone(), source };
     let mut weight = Weight::of(&tensor, form).map_err(broken)?;
+    let layout = Layout::of(&weight, form);
     let bias = bias_of(model, node, form);
     let constants = std::iter::once(w_value).chain(match bias {
         Some(Bias::Operand(v) | Bias::Added(v)) => Some(v),
@@ -383,121 +331,55 @@ fn solve(
     if constants.into_iter().any(|v| shared(model, v)) {
         return Ok(Err(Skipped::Shared));
     }
-    let groups = form.groups.max(1) as usize;
-    let outputs = if form.transposed { weight.outputs * groups } else { weight.outputs };
     let mut shift = match bias {
-        Some(bias) => read_bias(model, bias, outputs)?,
-        None => vec![0.0; outputs],
+        Some(bias) => read_bias(model, bias, layout.outputs())?,
+        None => vec![0.0; layout.outputs()],
     };
     // A bias that is added outside the node is not part of the node's own result, which the target is.
     let inside = matches!(bias, Some(Bias::Operand(_) | Bias::Absent(_)));
-    let old_shift = if inside { shift.clone() } else { vec![0.0; outputs] };
+    let old_shift = if inside { shift.clone() } else { vec![0.0; layout.outputs()] };
 
-    let taps = if form.transposed { 1 } else { weight.taps() };
-    let spread = if form.transposed { weight.taps() } else { 1 };
-    let width = weight.inputs * taps;
-    let per_group = outputs / groups;
-    let wanted = (options.work / (width * width).max(1) as f64 / groups as f64) as usize;
-    let picked = pick(activations.count(), wanted.max(32 * width), node.index() as u64);
-    let (held, used): (Vec<usize>, Vec<usize>) = (0..picked.len()).partition(|i| i % HELD_OUT == HELD_OUT - 1);
-    let (held, used): (Vec<usize>, Vec<usize>) =
-        (held.into_iter().map(|i| picked[i]).collect(), used.into_iter().map(|i| picked[i]).collect());
-    if used.len() < width {
-        return Ok(Err(Skipped::TooFew { observations: used.len(), unknowns: width }));
+    let wanted = options.work / (layout.width() as f64).powi(2).max(1.0) / layout.groups as f64;
+    let picked = pick(activations.count(), (wanted as usize).max(32 * layout.width()), node.index() as u64);
+    let held: Vec<usize> = picked.iter().copied().skip(HELD_OUT - 1).step_by(HELD_OUT).collect();
+    let used: Vec<usize> =
+        picked.iter().copied().enumerate().filter(|(i, _)| i % HELD_OUT != HELD_OUT - 1).map(|(_, r)| r).collect();
+    if used.len() < layout.width() {
+        return Ok(Err(Skipped::TooFew { observations: used.len(), unknowns: layout.width() }));
     }
-
     // Groups are independent: a depthwise convolution has hundreds of small ones.
-    let solutions: Vec<Option<(Matrix, Vec<f64>, f64, f64, f64)>> = (0..groups)
+    let solutions: Option<Vec<Solution>> = (0..layout.groups)
         .into_par_iter()
         .map(|g| {
-            let mut old = Matrix::zeros(width, per_group * spread);
-            for o in 0..per_group {
-                for i in 0..weight.inputs {
-                    for t in 0..taps * spread {
-                        let (row, column) = if spread == 1 { (i * taps + t, o) } else { (i, o * spread + t) };
-                        old.set(row, column, weight.get(if spread == 1 { g * per_group + o } else { o }, i, t));
-                    }
-                }
-            }
-            let old_bias: Vec<f64> = (0..per_group * spread).map(|c| old_shift[g * per_group + c / spread]).collect();
-            let sums = |rows: &[usize]| {
-                let parts: Vec<Sums> =
-                    rows.par_chunks(CHUNK).filter_map(|c| Some(Sums::of(&activations.rows(g, c)?))).collect();
-                let mut parts = parts.into_iter();
-                let mut total = parts.next()?;
-                parts.for_each(|p| total.add(&p));
-                Some(total)
-            };
-            let total = sums(&used)?;
-            let (mut a, mut c, mx, my) = total.moments(bias.is_some());
-            c.add_scaled(&product(&a, &old), -1.0);
-            let lift = options.ridge * a.mean_diagonal() + f64::MIN_POSITIVE;
-            for i in 0..width {
-                a.set(i, i, a.get(i, i) + lift);
-            }
-            let mut new = solve_spd(&a, &c)?;
-            new.add_scaled(&old, 1.0);
-            let mut new_bias = if bias.is_some() { Vec::new() } else { old_bias.clone() };
-            if bias.is_some() {
-                let mean = product(&Matrix::new(1, width, mx), &new);
-                new_bias = my.iter().zip(mean.row(0)).map(|(y, m)| y - m).collect();
-                // One bias serves all positions that a scattering window writes.
-                for o in new_bias.chunks_mut(spread) {
-                    let mean = o.iter().sum::<f64>() / spread as f64;
-                    o.fill(mean);
-                }
-            }
-            let test = activations.rows(g, &held)?;
-            let (before, signal) = squared_error(&test, &old, &old_bias);
-            let (after, _) = squared_error(&test, &new, &new_bias);
-            Some((new, new_bias, before, after, signal))
+            let old = layout.read(&weight, &old_shift, g);
+            let ridge = Ridge { biased: bias.is_some(), spread: layout.spread, lambda: options.ridge };
+            solve_group(&activations, g, (&used, &held), &old, ridge)
         })
         .collect();
-    let Some(solutions) = solutions.into_iter().collect::<Option<Vec<_>>>() else { return Ok(Err(Skipped::Singular)) };
-    let total = |f: fn(&(Matrix, Vec<f64>, f64, f64, f64)) -> f64| solutions.iter().map(f).sum::<f64>();
-    let signal = total(|s| s.4).max(f64::MIN_POSITIVE);
-    let (before, after) = (total(|s| s.2) / signal, total(|s| s.3) / signal);
+    let Some(solutions) = solutions else { return Ok(Err(Skipped::Singular)) };
+    let total = |f: fn(&Solution) -> f64| solutions.iter().map(f).sum::<f64>();
+    let signal = total(|s| s.signal).max(f64::MIN_POSITIVE);
+    let (before, after) = (total(|s| s.before) / signal, total(|s| s.after) / signal);
     if after.is_nan() || after >= before {
         return Ok(Err(Skipped::NoGain { before, after }));
     }
-    for (g, (new, new_bias, ..)) in solutions.iter().enumerate() {
-        for o in 0..per_group {
-            for i in 0..weight.inputs {
-                for t in 0..taps * spread {
-                    let (row, column) = if spread == 1 { (i * taps + t, o) } else { (i, o * spread + t) };
-                    weight.set(if spread == 1 { g * per_group + o } else { o }, i, t, new.get(row, column));
-                }
-            }
-            let old = old_shift[g * per_group + o];
-            shift[g * per_group + o] += new_bias[o * spread] - old;
+    for (g, s) in solutions.iter().enumerate() {
+        layout.write(&mut weight, &s.map, g);
+        for (o, b) in s.map.bias.iter().step_by(layout.spread).enumerate() {
+            let at = g * layout.per_group + o;
+            shift[at] += b - old_shift[at];
         }
     }
-    let solved = weight.to_tensor(&tensor).map_err(broken)?;
-    model.graph.set_constant(w_value, solved);
+    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
     if let Some(bias) = bias {
         write_bias(model, node, bias, &shift)?;
     }
-    debug_assert_eq!(ends(model, (node, &Step::Linear(form.clone()))).1, y_value);
     Ok(Ok((before, after)))
 }
 
 /// Whether changing a constant would change more than one operand.
 fn shared(model: &Model, value: ValueId) -> bool {
     model.graph.value(value).uses.len() > 1 || model.graph.is_output(value)
-}
-
-/// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².
-fn squared_error(rows: &Rows, w: &Matrix, b: &[f64]) -> (f64, f64) {
-    let x = Matrix::new(rows.count, rows.width, rows.x.iter().map(|v| f64::from(*v)).collect());
-    let fit = product(&x, w);
-    let (mut error, mut signal) = (0.0, 0.0);
-    for c in 0..rows.targets {
-        let column = || (0..rows.count).map(|r| f64::from(rows.y[r * rows.targets + c]));
-        let mean = column().sum::<f64>() / rows.count.max(1) as f64;
-        signal += column().map(|y| (y - mean).powi(2)).sum::<f64>();
-        error += column().enumerate().map(|(r, y)| (y - fit.get(r, c) - b[c]).powi(2)).sum::<f64>();
-    }
-    (error, signal)
 }
 
 /// Gives a normalisation the running statistics under which its result has the dense mean and variance:

@@ -1,5 +1,6 @@
 //! Making the weights that are left stand in for those that are gone, in closed form.
 
+mod equations;
 mod least_squares;
 mod observations;
 mod walk;

@@ -70,34 +70,55 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
 }
 
 /// Puts the weights of a pruned model back into the shapes of the original: what a plan kept comes from `pruned`, what
-/// it removed stays as it was. A vector that a node of `pruned` has as an operand and that of `model` leaves out is a bias
-/// along axis 1 of its result; removed channels have none of it. With [`mask`] this is the oracle for models whose weights were re-solved.
-pub fn restore(model: &Model, pruned: &Model, channels: &Channels, removal: &Removal) -> Result<Model, RemoveError> {
+/// it removed stays as it was. With [`mask`] this is the oracle for models whose weights were re-solved.
+///
+/// Nodes are matched by the name of their first result, and operands by position: recovery may have given a node a bias
+/// that it did not have.
+pub fn restore(
+    model: &Model,
+    facts: &Facts,
+    pruned: &Model,
+    channels: &Channels,
+    removal: &Removal,
+) -> Result<Model, RemoveError> {
     let mut out = model.clone();
-    for (v, value) in model.graph.values() {
-        let Some(old) = model.graph.constant(v) else { continue };
-        let Some(new) = pruned.graph.find(&value.name).and_then(|p| pruned.graph.constant(p)) else { continue };
-        let source = |source| RemoveError::Constant { value: value.name.clone(), source };
-        let kept: Vec<Option<Vec<u32>>> = (0..old.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
-        out.graph.set_constant(v, scatter(old, new, &kept).map_err(source)?);
-    }
     for (id, node) in model.graph.nodes() {
         let Some(y) = node.outputs.first().copied().flatten() else { continue };
-        let same = pruned.graph.find(&model.graph.value(y).name).and_then(|y| pruned.graph.producer(y));
-        let Some(twin) = same.map(|n| pruned.graph.node(n)).filter(|t| t.op == node.op) else { continue };
-        for (operand, bias) in twin.inputs.iter().enumerate() {
-            let absent = node.inputs.get(operand).copied().flatten().is_none();
-            let Some(bias) = bias.filter(|_| absent) else { continue };
-            let Some(new) = pruned.graph.constant(bias).filter(|t| t.dims.len() == 1) else { continue };
-            let name = &pruned.graph.value(bias).name;
+        let twin = pruned.graph.find(&model.graph.value(y).name).and_then(|v| pruned.graph.producer(v));
+        let Some(twin) = twin.map(|n| pruned.graph.node(n)).filter(|t| t.op == node.op) else { continue };
+        for (operand, new) in twin.inputs.iter().enumerate() {
+            let Some(new) = new.and_then(|v| pruned.graph.constant(v)).filter(|t| t.elem.is_float()) else { continue };
+            let old = node.inputs.get(operand).copied().flatten();
+            let name =
+                old.map_or_else(|| format!("{}_bias", model.graph.label(id)), |v| model.graph.value(v).name.clone());
             let source = |source| RemoveError::Constant { value: name.clone(), source };
-            let kept = channels.kept_of(y, 1, removal);
-            let size = channels.axes.find(y, 1).map(|a| channels.axes.slots(a).len() as u64);
-            let size = size.filter(|_| kept.is_some()).unwrap_or(new.dims[0]);
-            let none = Tensor::from_f64(new.elem, &[size], &vec![0.0; size as usize]).map_err(source)?;
-            let whole = scatter(&none, new, &[kept]).map_err(source)?;
-            let whole = out.graph.add_constant(name, whole);
-            out.graph.set_operand(id, operand, Some(whole));
+            let restored = match old {
+                Some(v) => {
+                    let Some(tensor) = model.graph.constant(v) else { continue };
+                    let kept: Vec<Option<Vec<u32>>> =
+                        (0..tensor.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
+                    scatter(tensor, new, &kept).map_err(source)?
+                }
+                // One number for each channel of the result: the axis that has as many left.
+                None => {
+                    let len = |axis: usize| facts.get(y).size(axis);
+                    let left =
+                        |axis: usize| channels.kept_of(y, axis, removal).map_or(len(axis), |k| Some(k.len() as u64));
+                    let rank = facts.get(y).rank().unwrap_or(0);
+                    let Some(axis) = (1..rank).find(|a| [left(*a).unwrap_or(0)] == new.dims[..]) else { continue };
+                    let whole = len(axis).unwrap_or(0);
+                    let zeros = Tensor::from_f64(new.elem, &[whole], &vec![0.0; whole as usize]).map_err(source)?;
+                    scatter(&zeros, new, &[channels.kept_of(y, axis, removal)]).map_err(source)?
+                }
+            };
+            match old {
+                // Readers of a shared constant have the same numbers: recovery changes constants of one reader only.
+                Some(v) => out.graph.set_constant(v, restored),
+                None => {
+                    let own = out.graph.add_constant(&name, restored);
+                    out.graph.set_operand(id, operand, Some(own));
+                }
+            }
         }
     }
     Ok(out)

@@ -33,7 +33,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// M with M[i][j] = Σ w_i · w_j over all that channel i and channel j are multiplied with: an error e of the
+    /// M with `M[i][j]` = Σ w_i · w_j over all that channel i and channel j are multiplied with: an error e of the
     /// channels costs eᵀ M e in the node's result.
     pub fn importance(&self, model: &Model, grams: &BTreeMap<(ValueId, usize), Gram>) -> Result<Matrix, CalibError> {
         let weight = |v: ValueId, source| CalibError::Weight { value: model.graph.value(v).name.clone(), source };
@@ -90,10 +90,9 @@ pub fn consumers(model: &Model, facts: &Facts, table: &OpTable, channels: &Chann
     for (id, node) in model.graph.nodes() {
         let Some(LinearRule::By(rule)) = table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
         // A rule fails where shapes are not known: nothing can be said of such a node.
-        if let Some(form) = rule(&node_ref(model, facts, id)).ok().flatten() {
-            if let (true, Some(x), Some(w)) = (form.groups > 1, node.inputs[form.x], node.inputs[form.w]) {
-                sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
-            }
+        let form = rule(&node_ref(model, facts, id)).ok().flatten().filter(|f| f.groups > 1);
+        if let Some((form, (Some(x), Some(w)))) = form.map(|f| (f.clone(), (node.inputs[f.x], node.inputs[f.w]))) {
+            sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
         }
     }
     sums.sort_by_key(|s| (s.0, s.1, s.2));

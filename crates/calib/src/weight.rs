@@ -4,7 +4,7 @@ use crate::Gram;
 use sparsec_ir::{Contraction, Tensor, TensorError};
 use sparsec_linalg::{Matrix, product, solve_spd};
 
-/// A weight seen through its node's linear form: w[o][i][tap].
+/// A weight seen through its node's linear form: `w[o][i][tap]`.
 #[derive(Clone, Debug)]
 pub struct Weight {
     values: Vec<f64>,
@@ -74,10 +74,10 @@ pub fn compensate(weight: &mut Weight, gram: &Gram, keep: &[usize], ridge: f64) 
         let rows = (0..weight.outputs).flat_map(|o| (0..n).map(move |i| (o, i)));
         let w = Matrix::new(weight.outputs, n, rows.map(|(o, i)| weight.get(o, i, tap)).collect());
         let new = product(&w, &b);
-        for o in 0..weight.outputs {
+        for (o, shift) in shift.iter_mut().enumerate() {
             let before: f64 = w.row(o).iter().zip(&gram.mean).map(|(w, m)| w * m).sum();
             let after: f64 = new.row(o).iter().zip(keep).map(|(w, k)| w * gram.mean[*k]).sum();
-            shift[o] += before - after;
+            *shift += before - after;
             for i in 0..n {
                 weight.set(o, i, tap, 0.0);
             }

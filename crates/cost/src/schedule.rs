@@ -152,7 +152,9 @@ fn launch(model: &Model, facts: &Facts, table: &OpTable, id: NodeId) -> (Launch,
         Some(Kernel::Conv { .. } | Kernel::Gemm { .. } | Kernel::BatchedMatMul { .. }) => (Role::Contraction, false),
         Some(Kernel::Elementwise { heavy }) => (Role::Elementwise, heavy),
         Some(Kernel::Free) => (Role::Free, false),
-        Some(Kernel::Recurrent { .. } | Kernel::Reduce | Kernel::Join { .. } | Kernel::Move) | None => (Role::Other, false),
+        Some(Kernel::Recurrent { .. } | Kernel::Reduce | Kernel::Join { .. } | Kernel::Move) | None => {
+            (Role::Other, false)
+        }
     };
     let (mut reads, mut weights) = (Vec::new(), Vec::new());
     for v in node.inputs.iter().copied().flatten().chain(graph.captures(id)) {

@@ -50,12 +50,12 @@ fn a_file_without_an_end_is_refused() {
 
 #[test]
 fn a_misspelt_key_is_refused_where_it_stands() {
-    assert_snapshot!(refusal("  legal: 4", "  leagl: 4"), @"`my.yaml`, line 31, column 3: unknown field `leagl`, expected one of legal, preferred, block, input_free_below, grouped, gemm_block, off_path, source");
+    assert_snapshot!(refusal("  legal: 4", "  leagl: 4"), @"`my.yaml`, line 31, column 3: unknown field `leagl`, expected one of legal, preferred, block, input_free_below, grouped, gemm_block, join, reorder_us, off_path, source");
 }
 
 #[test]
 fn a_missing_key_is_refused() {
-    assert_snapshot!(refusal("  legal: 4\n", ""), @"`my.yaml`, line 37, column 3: missing field `legal`");
+    assert_snapshot!(refusal("  legal: 4\n", ""), @"`my.yaml`, line 39, column 3: missing field `legal`");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_number_that_is_not_finite_is_refused() {
 #[test]
 fn a_number_out_of_range_is_refused_where_it_stands() {
     assert_snapshot!(refusal("gmac_s: 57.0", "gmac_s: 0"), @"`my.yaml`, line 18, column 19: 0 is not a finite number above 0");
-    assert_snapshot!(refusal("node_us: 0.3", "node_us: -1"), @"`my.yaml`, line 43, column 35: -1 is not a finite number from 0 up");
+    assert_snapshot!(refusal("node_us: 0.3", "node_us: -1"), @"`my.yaml`, line 45, column 35: -1 is not a finite number from 0 up");
     assert_snapshot!(refusal("block: 16", "block: 0"), @"`my.yaml`, line 33, column 10: 0 is not a whole number from 1 up");
     assert_snapshot!(refusal("threads: 1", "threads: many"), @"`my.yaml`, line 8, column 10: invalid u64");
 }

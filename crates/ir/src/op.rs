@@ -85,7 +85,7 @@ pub enum Affine {
     Never,
 }
 
-/// y[c] = scale[c] · x[c] + shift[c] along one axis of operand 0 and result 0.
+/// `y[c] = scale[c] · x[c] + shift[c]` along one axis of operand 0 and result 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelAffine {
     /// Channel axis.
@@ -113,7 +113,7 @@ pub struct Window {
     pub pads_end: Vec<u64>,
 }
 
-/// A node as a linear map: y = Σ_taps w[tap] · x[tap] + bias.
+/// A node as a linear map: `y = Σ_taps w[tap] · x[tap] + bias`.
 ///
 /// Without a window: y[…, o] = Σ_i x[…, i] · w[i, o] over the last axis of x. With one: a convolution of NC… tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]

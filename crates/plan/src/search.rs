@@ -240,8 +240,13 @@ impl Search<'_> {
             if self.at[g] + 1 == self.curves[g].counts.len() {
                 continue;
             }
-            let mut other =
-                Search { curves: self.curves, limits: self.limits, model: self.model, at: full(self.curves), locked: Some(g) };
+            let mut other = Search {
+                curves: self.curves,
+                limits: self.limits,
+                model: self.model,
+                at: full(self.curves),
+                locked: Some(g),
+            };
             other.descend()?;
             other.climb()?;
             let worth = |s: &Self| (s.excess(&s.at), s.error(&s.at));

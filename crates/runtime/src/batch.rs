@@ -4,6 +4,7 @@ use crate::{Runtime, RuntimeError, Session};
 use rayon::prelude::*;
 use sparsec_ir::{Data, Model, Tensor, Type};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 /// The outputs of `model` for all samples of `inputs`, whose first axes count samples.
@@ -82,9 +83,9 @@ impl Sessions {
         let mut by_shapes: BTreeMap<Vec<Vec<u64>>, Box<dyn Session>> = BTreeMap::new();
         for batch in batches {
             let shapes = shapes(batch);
-            if !by_shapes.contains_key(&shapes) {
-                let session = runtime.load(model, &shapes, 1)?;
-                by_shapes.insert(shapes, session);
+            if let Entry::Vacant(free) = by_shapes.entry(shapes) {
+                let session = runtime.load(model, free.key(), 1)?;
+                free.insert(session);
             }
         }
         Ok(Self { by_shapes })
@@ -158,7 +159,7 @@ fn fixed_batch(model: &Model) -> Result<Option<u64>, RuntimeError> {
 /// The samples in `range`, the last sample standing in for those beyond the end.
 fn part(t: &Tensor, range: Range<u64>) -> Result<Tensor, RuntimeError> {
     let samples = t.dims[0];
-    if let (true, true, Ok(bytes)) = (range.end <= samples, t.elem.bits() % 8 == 0, t.bytes()) {
+    if let (true, true, Ok(bytes)) = (range.end <= samples, t.elem.bits().is_multiple_of(8), t.bytes()) {
         let row = bytes.len() as u64 / samples;
         let bytes = bytes.slice((range.start * row) as usize..(range.end * row) as usize);
         let dims = std::iter::once(range.end - range.start).chain(t.dims[1..].iter().copied()).collect();

@@ -215,7 +215,7 @@ impl Job<'_> {
             }
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
-        let metrics = metrics.map(|(y, after)| (y.metric, y.dense.clone(), after.clone()));
+        let metrics = metrics.map(|(y, after)| (y.metric, y.dense, *after));
         let outcome = Outcome {
             decision: best.decision,
             cut: best.cut,

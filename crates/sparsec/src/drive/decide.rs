@@ -27,13 +27,13 @@ const LEAST_SHARE_OF_SAVING: f64 = 0.2;
 /// Steps in which a faster plan is looked for, relative to the last one's latency.
 const FASTER: f64 = 0.93;
 /// Error that a faster plan may have, relative to the least one found.
-const WORTH_A_FASTER_PLAN: f64 = 1.15;
+const WORTH_A_FASTER_PLAN: f64 = 1.05;
 
 /// Finds a plan whose price holds every limit.
 ///
 /// Fewer multiplications need not take less time: a count that leaves the target's fast path can cost more than it
 /// saves. Where no latency is asked for, a plan must therefore save time too: at least a fifth of what the tightest limit
-/// saves, or where that is out of reach as much as the dense model takes. Of plans whose error is within 15 % of the
+/// saves, or where that is out of reach as much as the dense model takes. Of plans whose error is within 5 % of the
 /// least, the fastest is taken. No plan that the cost model finds slower than dense is given.
 pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Limit]) -> Result<Decision, DriveError> {
     curves.check(dense)?;

@@ -34,7 +34,7 @@ pub fn verify(
     runtime: &dyn Runtime,
     inputs: &[Tensor],
 ) -> Result<Comparison, DriveError> {
-    let restored = restore(&dense.model, pruned, &dense.channels, removal)?;
+    let restored = restore(&dense.model, &dense.facts, pruned, &dense.channels, removal)?;
     let masked = mask(&restored, &dense.facts, &dense.channels, removal)?;
     compare(&masked, pruned, runtime, inputs)
 }

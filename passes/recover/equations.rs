@@ -1,0 +1,196 @@
+//! The regression of one group of a linear node.
+
+use super::observations::{Activations, Rows};
+use rayon::prelude::*;
+use sparsec_calib::Weight;
+use sparsec_ir::Contraction;
+use sparsec_linalg::{Matrix, add_cross, add_gram, product, solve_spd};
+
+/// How the elements of a weight are the unknowns of its groups' regressions.
+///
+/// A gathering window makes each (input, tap) an unknown of each output; a scattering one makes each tap an output of
+/// its own.
+pub(super) struct Layout {
+    /// Groups of the node.
+    pub(super) groups: usize,
+    /// Outputs of one group.
+    pub(super) per_group: usize,
+    /// Targets for each output: taps of a scattering window, else 1.
+    pub(super) spread: usize,
+    inputs: usize,
+    taps: usize,
+}
+
+/// y = x · weight + bias for one group; columns are outputs, each `spread` times.
+pub(super) struct Map {
+    /// Unknowns × targets.
+    pub(super) weight: Matrix,
+    /// One number a target.
+    pub(super) bias: Vec<f64>,
+}
+
+/// A solved group, with squared errors on the held-out observations.
+pub(super) struct Solution {
+    pub(super) map: Map,
+    /// Of the weights that the cut left.
+    pub(super) before: f64,
+    /// Of the solution.
+    pub(super) after: f64,
+    /// Σ (y − mean y)².
+    pub(super) signal: f64,
+}
+
+impl Layout {
+    pub(super) fn of(weight: &Weight, form: &Contraction) -> Self {
+        let groups = form.groups.max(1) as usize;
+        let (taps, spread) = if form.transposed { (1, weight.taps()) } else { (weight.taps(), 1) };
+        let per_group = if form.transposed { weight.outputs } else { weight.outputs / groups };
+        Self { groups, per_group, spread, inputs: weight.inputs, taps }
+    }
+    /// Outputs of all groups.
+    pub(super) fn outputs(&self) -> usize {
+        self.groups * self.per_group
+    }
+    /// Unknowns of one target.
+    pub(super) fn width(&self) -> usize {
+        self.inputs * self.taps
+    }
+    /// Every element of a group: output, input and tap in the weight; row and column in the map.
+    fn elements(&self, group: usize) -> impl Iterator<Item = ([usize; 3], (usize, usize))> + '_ {
+        let per = self.inputs * self.taps * self.spread;
+        (0..self.per_group * per).map(move |n| {
+            let (o, rest) = (n / per, n % per);
+            let (i, t) = (rest / (self.taps * self.spread), rest % (self.taps * self.spread));
+            // Scattering windows have one group, so their outputs need no offset.
+            let at = if self.spread == 1 { (i * self.taps + t, o) } else { (i, o * self.spread + t) };
+            ([group * self.per_group + o, i, t], at)
+        })
+    }
+    /// The map that a group has.
+    pub(super) fn read(&self, weight: &Weight, bias: &[f64], group: usize) -> Map {
+        let mut out = Matrix::zeros(self.width(), self.per_group * self.spread);
+        for ([o, i, t], (row, column)) in self.elements(group) {
+            out.set(row, column, weight.get(o, i, t));
+        }
+        let bias = (0..out.cols()).map(|c| bias[group * self.per_group + c / self.spread]).collect();
+        Map { weight: out, bias }
+    }
+    /// Writes a group's map into the weight.
+    pub(super) fn write(&self, weight: &mut Weight, map: &Map, group: usize) {
+        for ([o, i, t], (row, column)) in self.elements(group) {
+            weight.set(o, i, t, map.weight.get(row, column));
+        }
+    }
+}
+
+/// Second-order sums of some rows: inputs with themselves, inputs with targets, and the sums of both.
+struct Sums {
+    gram: Matrix,
+    cross: Matrix,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    count: usize,
+}
+
+impl Sums {
+    fn of(rows: &Rows) -> Self {
+        let mut gram = Matrix::zeros(rows.width, rows.width);
+        let mut cross = Matrix::zeros(rows.width, rows.targets);
+        add_gram(&mut gram, &rows.x, rows.count);
+        add_cross(&mut cross, &rows.x, &rows.y, rows.count);
+        let column_sums = |data: &[f32], n: usize| {
+            let mut sum = vec![0.0; n];
+            for row in data.chunks(n.max(1)) {
+                row.iter().zip(&mut sum).for_each(|(v, s)| *s += f64::from(*v));
+            }
+            sum
+        };
+        let (x, y) = (column_sums(&rows.x, rows.width), column_sums(&rows.y, rows.targets));
+        Self { gram, cross, x, y, count: rows.count }
+    }
+    fn add(&mut self, other: &Self) {
+        self.gram.add_scaled(&other.gram, 1.0);
+        self.cross.add_scaled(&other.cross, 1.0);
+        self.x.iter_mut().zip(&other.x).for_each(|(a, b)| *a += b);
+        self.y.iter_mut().zip(&other.y).for_each(|(a, b)| *a += b);
+        self.count += other.count;
+    }
+    /// Covariance of x, covariance of x with y, means of both. Not centred where the node has no bias to take a mean.
+    fn moments(&self, centred: bool) -> (Matrix, Matrix, Vec<f64>, Vec<f64>) {
+        let n = self.count as f64;
+        let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|s| if centred { s / n } else { 0.0 }).collect() };
+        let (mx, my) = (mean(&self.x), mean(&self.y));
+        let centre = |m: &Matrix, right: &[f64]| {
+            let rows = m.data().chunks(m.cols().max(1)).zip(&mx);
+            let data = rows.flat_map(|(row, left)| row.iter().zip(right).map(move |(v, r)| v / n - left * r));
+            Matrix::new(m.rows(), m.cols(), data.collect())
+        };
+        (centre(&self.gram, &mx), centre(&self.cross, &my), mx, my)
+    }
+}
+
+/// What a regression fits.
+#[derive(Clone, Copy)]
+pub(super) struct Ridge {
+    /// Whether there is a bias to fit.
+    pub(super) biased: bool,
+    /// Targets that share one bias.
+    pub(super) spread: usize,
+    /// λ relative to the mean variance of the inputs.
+    pub(super) lambda: f64,
+}
+
+/// Rows that one thread sums up at a time: fixed, so that sums do not depend on the number of threads.
+const CHUNK: usize = 4096;
+
+/// Regresses a group's targets on its inputs over the observations `used`, drawn towards the map that it has; judged on
+/// `held`. `None` where the equations have no finite solution.
+pub(super) fn solve_group(
+    activations: &Activations,
+    group: usize,
+    (used, held): (&[usize], &[usize]),
+    old: &Map,
+    Ridge { biased, spread, lambda }: Ridge,
+) -> Option<Solution> {
+    let parts: Vec<Sums> =
+        used.par_chunks(CHUNK).filter_map(|c| Some(Sums::of(&activations.rows(group, c)?))).collect();
+    let mut parts = parts.into_iter();
+    let mut total = parts.next()?;
+    parts.for_each(|p| total.add(&p));
+    let (mut a, mut c, mx, my) = total.moments(biased);
+    c.add_scaled(&product(&a, &old.weight), -1.0);
+    let lift = lambda * a.mean_diagonal() + f64::MIN_POSITIVE;
+    for i in 0..a.rows() {
+        a.set(i, i, a.get(i, i) + lift);
+    }
+    let mut weight = solve_spd(&a, &c)?;
+    weight.add_scaled(&old.weight, 1.0);
+    let mut bias = old.bias.clone();
+    if biased {
+        let mean = product(&Matrix::new(1, mx.len(), mx), &weight);
+        bias = my.iter().zip(mean.row(0)).map(|(y, m)| y - m).collect();
+        // One bias serves all positions that a scattering window writes.
+        for o in bias.chunks_mut(spread) {
+            let mean = o.iter().sum::<f64>() / o.len() as f64;
+            o.fill(mean);
+        }
+    }
+    let map = Map { weight, bias };
+    let test = activations.rows(group, held)?;
+    let ((before, signal), (after, _)) = (squared_error(&test, old), squared_error(&test, &map));
+    Some(Solution { map, before, after, signal })
+}
+
+/// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².
+fn squared_error(rows: &Rows, map: &Map) -> (f64, f64) {
+    let x = Matrix::new(rows.count, rows.width, rows.x.iter().map(|v| f64::from(*v)).collect());
+    let fit = product(&x, &map.weight);
+    let (mut error, mut signal) = (0.0, 0.0);
+    for (c, bias) in map.bias.iter().enumerate() {
+        let column = || (0..rows.count).map(|r| f64::from(rows.y[r * rows.targets + c]));
+        let mean = column().sum::<f64>() / rows.count.max(1) as f64;
+        signal += column().map(|y| (y - mean).powi(2)).sum::<f64>();
+        error += column().enumerate().map(|(r, y)| (y - fit.get(r, c) - bias).powi(2)).sum::<f64>();
+    }
+    (error, signal)
+}
