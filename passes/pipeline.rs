@@ -2,7 +2,7 @@
 
 use crate::canonicalise::{
     DEAD_CODE, FOLD_BATCHNORM, FOLD_CONSTANTS, FOLD_SHAPES, INLINE_FUNCTIONS, MERGE_TRANSPOSES, REMOVE_IDENTITY,
-    RESOLVE_CASTS,
+    RESOLVE_CASTS, UNSHARE_CONSTANTS,
 };
 use crate::{PassDef, PassError, Step};
 
@@ -24,6 +24,8 @@ pub const CANONICALISE: &[Step] = &[
         &DEAD_CODE,
         &FOLD_BATCHNORM,
     ]),
+    // After all that could remove a reader, or give two of them one constant.
+    Step::Once(&UNSHARE_CONSTANTS),
     // Last: whatever the others have cut off.
     Step::Once(&DEAD_CODE),
 ];
@@ -38,6 +40,7 @@ pub const ALL: &[&PassDef] = &[
     &MERGE_TRANSPOSES,
     &REMOVE_IDENTITY,
     &RESOLVE_CASTS,
+    &UNSHARE_CONSTANTS,
 ];
 
 /// The pass called `name`.

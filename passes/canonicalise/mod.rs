@@ -9,6 +9,7 @@ mod merge_transposes;
 mod names;
 mod remove_identity;
 mod resolve_casts;
+mod unshare_constants;
 
 pub use dead_code::DEAD_CODE;
 pub use fold_batchnorm::FOLD_BATCHNORM;
@@ -18,6 +19,7 @@ pub use inline_functions::INLINE_FUNCTIONS;
 pub use merge_transposes::MERGE_TRANSPOSES;
 pub use remove_identity::REMOVE_IDENTITY;
 pub use resolve_casts::RESOLVE_CASTS;
+pub use unshare_constants::UNSHARE_CONSTANTS;
 
 use crate::Refusal;
 use sparsec_analysis::node_ref;

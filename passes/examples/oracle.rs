@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 #[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
 mod common;
 
 use common::{Keep, Subject, runtimes};

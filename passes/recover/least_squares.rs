@@ -14,7 +14,7 @@
 //! variance of each channel.
 //!
 //! Needs: shapes. Keeps: everything but the values of constants; a missing bias is added.
-//! Leaves alone, with the reason: too few observations, a solve that fails, a held-out error that does not fall.
+//! Leaves alone, with the reason: weights that other nodes read too, too few observations, a solve that fails, a held-out error that does not fall.
 //! Source: layer-wise least squares with inputs of the pruned and targets of the original network as in He et al. 2017
 //! (Channel Pruning for Accelerating Very Deep Neural Networks, §3.1), here also for depthwise, grouped and scattering
 //! windows.
@@ -24,7 +24,7 @@ use super::observations::{Activations, pick};
 use super::walk::Walk;
 use rayon::prelude::*;
 use sparsec_analysis::{infer, node_ref};
-use sparsec_calib::{Bias, CalibError, Weight, bias_of, read_bias, set_own_constant, write_bias};
+use sparsec_calib::{Bias, CalibError, Weight, bias_of, read_bias, write_bias};
 use sparsec_ir::{
     Affine, Contraction, Facts, Id, LinearRule, Model, NodeId, OpTable, Tensor, TensorError, Use, ValueId, topological,
 };
@@ -96,7 +96,7 @@ pub enum Skipped {
     },
     /// The form of the node is not one that rows can be made for.
     Form,
-    /// Other nodes read the same weight.
+    /// Other nodes read the weight or the bias too: what is best for one is not for the others.
     Shared,
 }
 
@@ -108,8 +108,8 @@ impl std::fmt::Display for Skipped {
             }
             Self::Singular => f.write_str("the equations have no finite solution"),
             Self::NoGain { before, after } => write!(f, "held-out error would go from {before:.3} to {after:.3}"),
-            Self::Shared => f.write_str("other nodes read the same weight"),
             Self::Form => f.write_str("a scattering window that overlaps itself"),
+            Self::Shared => f.write_str("other nodes read its weights too"),
         }
     }
 }
@@ -155,7 +155,7 @@ pub struct Recovery<'a> {
 /// Re-solves the weights of `pruned`, which was cut from the dense model and shares its value ids.
 pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, RecoverError> {
     let facts = infer(pruned, cx.table).facts;
-    let steps = steps(cx.dense, pruned, cx.table, &facts)?;
+    let steps = steps(cx.dense, pruned, cx.table, &facts);
     let dense_facts = infer(cx.dense, cx.table).facts;
     let mut walk_dense = Walk::new(cx.runtime, cx.threads, (cx.dense, dense_facts), cx.inputs)?;
     let mut walk_pruned = Walk::new(cx.runtime, cx.threads, (pruned, facts), cx.inputs)?;
@@ -213,7 +213,7 @@ fn ends(model: &Model, (node, step): (NodeId, &Step)) -> (ValueId, ValueId) {
 }
 
 /// Nodes to solve, in order: those whose input the cut has changed.
-fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Result<Vec<(NodeId, Step)>, RecoverError> {
+fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Vec<(NodeId, Step)> {
     let graph = &pruned.graph;
     let mut perturbed = vec![false; graph.value_bound()];
     let mut out = Vec::new();
@@ -227,15 +227,15 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Resul
         let x_changed =
             |operand: usize| node.inputs.get(operand).copied().flatten().is_some_and(|x| perturbed[x.index()]);
         if let Some(def) = table.get(&node.domain, &node.op) {
-            let source = |source| CalibError::Op { node: graph.label(id), source };
+            // A rule fails where shapes are not known: such a node is left alone.
             let node_ref = node_ref(pruned, facts, id);
             let whole = node.outputs.first().copied().flatten().is_some();
             if let (LinearRule::By(rule), true) = (def.linear, whole) {
-                let form = rule(&node_ref).map_err(source)?.filter(|f| x_changed(f.x));
+                let form = rule(&node_ref).ok().flatten().filter(|f| x_changed(f.x));
                 out.extend(form.map(|f| (id, Step::Linear(f))));
             }
             if let (Affine::By(rule), true) = (def.affine, whole && x_changed(0)) {
-                let affine = rule(&node_ref).map_err(source)?;
+                let affine = rule(&node_ref).ok().flatten();
                 let step = affine.and_then(|a| {
                     let (mean, variance, epsilon) = a.statistics?;
                     Some(Step::Statistics { mean, variance, epsilon, axis: a.axis })
@@ -247,7 +247,7 @@ fn steps(dense: &Model, pruned: &Model, table: &OpTable, facts: &Facts) -> Resul
             node.outputs.iter().flatten().for_each(|v| perturbed[v.index()] = true);
         }
     }
-    Ok(out)
+    out
 }
 
 /// Whether `value` is computed from a node that is still to be solved.
@@ -319,14 +319,18 @@ fn solve(
     let source = |source| RecoverError::Activation { value: model.graph.value(x_value).name.clone(), source };
     let Some(activations) = Activations::new(x, target, form).map_err(source)? else { return Ok(Err(Skipped::Form)) };
     let w_value = model.graph.node(node).inputs[form.w].expect("a linear node has a weight");
-    if model.graph.value(w_value).uses.len() > 1 {
-        return Ok(Err(Skipped::Shared));
-    }
     let tensor = model.graph.constant(w_value).expect("a linear node's weight is constant").clone();
     let broken = |source| CalibError::Weight { value: model.graph.value(w_value).name.clone(), source };
     let mut weight = Weight::of(&tensor, form).map_err(broken)?;
     let layout = Layout::of(&weight, form);
     let bias = bias_of(model, node, form);
+    let constants = std::iter::once(w_value).chain(match bias {
+        Some(Bias::Operand(v) | Bias::Added(v)) => Some(v),
+        Some(Bias::Absent(_)) | None => None,
+    });
+    if constants.into_iter().any(|v| shared(model, v)) {
+        return Ok(Err(Skipped::Shared));
+    }
     let mut shift = match bias {
         Some(bias) => read_bias(model, bias, layout.outputs())?,
         None => vec![0.0; layout.outputs()],
@@ -366,11 +370,16 @@ fn solve(
             shift[at] += b - old_shift[at];
         }
     }
-    set_own_constant(model, node, w_value, weight.to_tensor(&tensor).map_err(broken)?);
+    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
     if let Some(bias) = bias {
         write_bias(model, node, bias, &shift)?;
     }
     Ok(Ok((before, after)))
+}
+
+/// Whether changing a constant would change more than one operand.
+fn shared(model: &Model, value: ValueId) -> bool {
+    model.graph.value(value).uses.len() > 1 || model.graph.is_output(value)
 }
 
 /// Gives a normalisation the running statistics under which its result has the dense mean and variance:
@@ -388,6 +397,9 @@ fn restate(
     let (p, d) = (moments(model, x, x_pruned, axis)?, moments(model, x, x_dense, axis)?);
     let operand = |i: usize| model.graph.node(node).inputs[i].expect("statistics are operands");
     let (mean_value, variance_value) = (operand(mean), operand(variance));
+    if shared(model, mean_value) || shared(model, variance_value) {
+        return Ok(());
+    }
     let read = |v: ValueId| {
         let tensor = model.graph.constant(v).expect("statistics are constant").clone();
         let source = |source| CalibError::Weight { value: model.graph.value(v).name.clone(), source };
@@ -406,7 +418,7 @@ fn restate(
     for (value, tensor, numbers) in [(mean_value, mean_tensor, mu), (variance_value, variance_tensor, var)] {
         let source = |source| CalibError::Weight { value: model.graph.value(value).name.clone(), source };
         let new = Tensor::from_f64(tensor.elem, &tensor.dims, &numbers).map_err(source)?;
-        set_own_constant(model, node, value, new);
+        model.graph.set_constant(value, new);
     }
     Ok(())
 }

@@ -72,8 +72,8 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
 /// Puts the weights of a pruned model back into the shapes of the original: what a plan kept comes from `pruned`, what
 /// it removed stays as it was. With [`mask`] this is the oracle for models whose weights were re-solved.
 ///
-/// Nodes are matched by the name of their first result, and operands by position: recovery may have given a node a copy
-/// of a constant that it shared, or a bias that it did not have.
+/// Nodes are matched by the name of their first result, and operands by position: recovery may have given a node a bias
+/// that it did not have.
 pub fn restore(
     model: &Model,
     facts: &Facts,
@@ -111,10 +111,9 @@ pub fn restore(
                     scatter(&zeros, new, &[channels.kept_of(y, axis, removal)]).map_err(source)?
                 }
             };
-            match old.filter(|v| model.graph.value(*v).uses.len() == 1) {
+            match old {
+                // Readers of a shared constant have the same numbers: recovery changes constants of one reader only.
                 Some(v) => out.graph.set_constant(v, restored),
-                // Recovery copies shared constants of one axis only, which no contraction runs over: `mask`, which finds
-                // weights by value, does not miss them.
                 None => {
                     let own = out.graph.add_constant(&name, restored);
                     out.graph.set_operand(id, operand, Some(own));

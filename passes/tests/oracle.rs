@@ -9,6 +9,7 @@ use common::{Keep, Subject, runtimes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use sparsec_analysis::{audit, channels};
+use sparsec_passes::{Manager, Step, find};
 use sparsec_plan::Plan;
 use sparsec_testkit::{Random, full, random_inputs, random_model};
 use std::cell::Cell;
@@ -16,10 +17,11 @@ use std::cell::Cell;
 /// Cases of a normal run.
 const CASES: u32 = 300;
 
-/// A runner whose cases are the same in every run.
-fn runner() -> TestRunner {
+/// A runner whose cases are the same in every run; one in `share` of the number asked for.
+fn runner(share: u32) -> TestRunner {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let config =
+        Config { cases: (cases / share).max(1), failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let seed = std::env::var("SPARSEC_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1u8);
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]))
 }
@@ -34,7 +36,7 @@ fn the_pruned_model_equals_the_masked_one() {
     let runtimes = runtimes();
     let counts = [const { Cell::new(0u32) }; 4];
     let keep = prop_oneof![3 => Just(Keep::Some), 1 => Just(Keep::One)];
-    let outcome = runner().run(&(graphs(), keep, any::<u64>().no_shrink()), |((seed, steps), keep, plan)| {
+    let outcome = runner(1).run(&(graphs(), keep, any::<u64>().no_shrink()), |((seed, steps), keep, plan)| {
         let subject = Subject::of(random_model(seed, steps));
         let removal = subject.removal(&mut Random::new(plan), keep);
         let inputs = random_inputs(&subject.model, plan, 2);
@@ -68,8 +70,41 @@ fn the_pruned_model_equals_the_masked_one() {
 }
 
 #[test]
+fn the_recovered_model_equals_the_masked_one_with_its_weights() {
+    let runtime = sparsec_runtime::default_runtime().expect("tract is built in");
+    let counts = [const { Cell::new(0u32) }; 4];
+    let outcome = runner(4).run(&(graphs(), any::<u64>().no_shrink()), |((seed, steps), plan)| {
+        let mut model = random_model(seed, steps);
+        let table = sparsec_ops::table();
+        let mut manager = Manager::new(&table);
+        let mut cx = manager.context();
+        let unshared = manager.run(&mut model, &[Step::Once(find("unshare-constants").expect("it exists"))], &mut cx);
+        prop_assert!(unshared.is_ok());
+        let subject = Subject::of(model);
+        let removal = subject.removal(&mut Random::new(plan), Keep::Some);
+        let samples = random_inputs(&subject.model, plan, 70);
+        let verdict = subject.check_recovered(&removal, runtime.as_ref(), &samples);
+        let verdict = verdict.map_err(|why| {
+            TestCaseError::fail(format!(
+                "seed {seed}, {steps} steps: {why}\n{}",
+                sparsec_testkit::summary(&subject.model)
+            ))
+        })?;
+        let count = &counts[verdict as usize];
+        count.set(count.get() + 1);
+        Ok(())
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+    let [equal, whole, refused, unrun] = counts.map(|c| c.get());
+    let all = equal + whole + refused + unrun;
+    assert!(equal * 10 >= all * 2, "equal {equal}, whole {whole}, refused {refused}, not run {unrun}");
+}
+
+#[test]
 fn solutions_satisfy_every_statement_and_are_the_same_each_time() {
-    let outcome = runner().run(&graphs(), |(seed, steps)| {
+    let outcome = runner(1).run(&graphs(), |(seed, steps)| {
         let subject = Subject::of(random_model(seed, steps));
         let again = channels(&subject.model, &subject.facts, &subject.table);
         prop_assert_eq!(&again.units, &subject.channels.units);

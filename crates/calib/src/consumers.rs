@@ -68,12 +68,7 @@ impl Consumer {
 }
 
 /// Consumers of each group, in group order; a group's consumers are in node order.
-pub fn consumers(
-    model: &Model,
-    facts: &Facts,
-    table: &OpTable,
-    channels: &Channels,
-) -> Result<Vec<Vec<Consumer>>, CalibError> {
+pub fn consumers(model: &Model, facts: &Facts, table: &OpTable, channels: &Channels) -> Vec<Vec<Consumer>> {
     // Activation axes that are summed over, each with its partner.
     let mut sums: Vec<(NodeId, ValueId, usize, Other)> = Vec::new();
     for link in &channels.contractions {
@@ -94,8 +89,8 @@ pub fn consumers(
     }
     for (id, node) in model.graph.nodes() {
         let Some(LinearRule::By(rule)) = table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
-        let source = |source| CalibError::Op { node: model.graph.label(id), source };
-        let form = rule(&node_ref(model, facts, id)).map_err(source)?.filter(|f| f.groups > 1);
+        // A rule fails where shapes are not known: nothing can be said of such a node.
+        let form = rule(&node_ref(model, facts, id)).ok().flatten().filter(|f| f.groups > 1);
         if let Some((form, (Some(x), Some(w)))) = form.map(|f| (f.clone(), (node.inputs[f.x], node.inputs[f.w]))) {
             sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
         }
@@ -120,5 +115,5 @@ pub fn consumers(
             out[group].push(Consumer { node, x, axis, units, other: other.clone() });
         }
     }
-    Ok(out)
+    out
 }

@@ -1,6 +1,6 @@
 //! Why statistics could not be computed.
 
-use sparsec_ir::{OpError, TensorError};
+use sparsec_ir::TensorError;
 use sparsec_runtime::RuntimeError;
 use thiserror::Error;
 
@@ -43,14 +43,6 @@ pub enum CalibError {
         value: String,
         /// Why.
         source: TensorError,
-    },
-    /// An operator's rule failed.
-    #[error("node `{node}`: {source}")]
-    Op {
-        /// Node.
-        node: String,
-        /// Why.
-        source: OpError,
     },
     /// The masked model of a group could not be made.
     #[error("group `{group}` cannot be masked: {why}")]

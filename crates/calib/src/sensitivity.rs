@@ -117,8 +117,7 @@ impl Probe<'_> {
         let Some(LinearRule::By(rule)) = self.table.get(&node.domain, &node.op).map(|d| d.linear) else {
             return Ok(());
         };
-        let source = |source| CalibError::Op { node: self.model.graph.label(consumer.node), source };
-        let Some(form) = rule(&node_ref(self.model, self.facts, consumer.node)).map_err(source)? else {
+        let Some(form) = rule(&node_ref(self.model, self.facts, consumer.node)).ok().flatten() else {
             return Ok(());
         };
         if form.groups != 1 {

@@ -358,7 +358,6 @@ fn calib_code(e: &CalibError) -> &'static str {
         CalibError::Weight { .. }
         | CalibError::Sizes { .. }
         | CalibError::Activation { .. }
-        | CalibError::Op { .. }
         | CalibError::Mask { .. } => "S0413",
     }
 }

@@ -2,7 +2,8 @@
 
 use sparsec_analysis::{Channels, Removal, channels, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Tensor, ValueId, verify};
-use sparsec_passes::remove::{RemoveError, mask, remove};
+use sparsec_passes::recover::{RecoverError, RecoverOptions, Recovery, recover};
+use sparsec_passes::remove::{RemoveError, mask, remove, restore};
 use sparsec_runtime::Runtime;
 use sparsec_testkit::Random;
 use std::collections::BTreeSet;
@@ -110,6 +111,50 @@ impl Subject {
             close(w, h).map_err(|e| format!("output `{label}`: {e}"))?;
         }
         Ok(true)
+    }
+
+    /// Cuts and recovers on `samples`; the result must equal the masked model with the weights that recovery found.
+    pub(crate) fn check_recovered(
+        &self,
+        removal: &Removal,
+        runtime: &dyn Runtime,
+        samples: &[Tensor],
+    ) -> Result<Verdict, String> {
+        let cut = || remove(&self.model, &self.facts, &self.table, &self.channels, removal);
+        let mut pruned = match cut() {
+            Ok(_) if removal.is_empty() => return Ok(Verdict::Whole),
+            Ok(m) => m,
+            Err(_) => return Ok(Verdict::Refused),
+        };
+        let cx = Recovery {
+            dense: &self.model,
+            kept: &|v, axis| self.channels.kept_of(v, axis, removal),
+            table: &self.table,
+            runtime,
+            inputs: samples,
+            threads: 1,
+            options: RecoverOptions::default(),
+            progress: &|_, _| false,
+        };
+        match recover(&cx, &mut pruned) {
+            Ok(done) if done.iter().any(|r| r.outcome.is_ok()) => {}
+            Ok(_) => return Ok(Verdict::Whole),
+            Err(RecoverError::Runtime(_)) => return Ok(Verdict::NoRuntime),
+            Err(e) => return Err(format!("recover: {e}")),
+        }
+        let mut again = cut().map_err(|e| format!("remove: {e}"))?;
+        recover(&Recovery { threads: 3, ..cx }, &mut again).map_err(|e| format!("recover: {e}"))?;
+        let constants =
+            |m: &Model| m.graph.values().filter_map(|(v, _)| m.graph.constant(v).cloned()).collect::<Vec<_>>();
+        if constants(&again) != constants(&pruned) {
+            return Err("weights depend on the number of threads".to_string());
+        }
+        let restored =
+            restore(&self.model, &self.facts, &pruned, &self.channels, removal).map_err(|e| format!("restore: {e}"))?;
+        let facts = infer(&restored, &self.table).facts;
+        let masked = mask(&restored, &facts, &self.channels, removal).map_err(|e| format!("mask: {e}"))?;
+        let equal = self.agree(runtime, &masked, &pruned, samples)?;
+        Ok(if equal { Verdict::Equal } else { Verdict::NoRuntime })
     }
 
     /// Inference of the pruned model gives the sizes that the plan implies, for every value and without problems.

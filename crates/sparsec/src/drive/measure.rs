@@ -98,7 +98,7 @@ pub fn measure(
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
-    let consumers = consumers(model, facts, &dense.table, channels)?;
+    let consumers = consumers(model, facts, &dense.table, channels);
     let mut wanted: Vec<(ValueId, usize)> = Vec::new();
     for c in consumers.iter().flatten() {
         wanted.push((c.x, c.axis));
