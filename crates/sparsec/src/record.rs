@@ -1,6 +1,7 @@
 //! What a compilation leaves behind beside the model: the report and the lock.
 
-use crate::cmd::model::sha256;
+use crate::cmd::model::{sha256, sha256_of};
+use crate::error::CliError;
 use crate::table::{bytes, count, ms};
 use serde::Serialize;
 use sparsec::drive::{Curves, Decision, Prepared, Pricing};
@@ -36,8 +37,27 @@ pub(crate) struct LockedFile {
 }
 
 impl LockedFile {
-    pub(crate) fn new(path: &Path, contents: &[u8]) -> Self {
-        Self::known(path, &sha256(contents))
+    /// A file, or a folder by the names and hashes of all files in it.
+    pub(crate) fn of(path: &Path) -> Result<Self, CliError> {
+        if !path.is_dir() {
+            return Ok(Self::known(path, &sha256_of(path)?));
+        }
+        let mut lines = Vec::new();
+        let mut folders = vec![path.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            let error = |source| CliError::Read { path: folder.clone(), source };
+            for entry in std::fs::read_dir(&folder).map_err(error)? {
+                let entry = entry.map_err(error)?.path();
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else {
+                    let name = entry.strip_prefix(path).unwrap_or(&entry).display().to_string();
+                    lines.push(format!("{}  {name}\n", sha256_of(&entry)?));
+                }
+            }
+        }
+        lines.sort();
+        Ok(Self::known(path, &sha256(lines.concat().as_bytes())))
     }
     /// A file whose hash is known.
     pub(crate) fn known(path: &Path, sha256: &str) -> Self {

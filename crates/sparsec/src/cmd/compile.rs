@@ -210,8 +210,8 @@ impl Job<'_> {
         }
         let mut files = BTreeMap::new();
         for (role, path) in [("calibration", args.data.as_deref()), ("evaluation", args.eval.as_deref())] {
-            if let Some((path, contents)) = path.and_then(|p| Some((p, std::fs::read(p).ok()?))) {
-                files.insert(role, LockedFile::new(path, &contents));
+            if let Some(path) = path {
+                files.insert(role, LockedFile::of(path)?);
             }
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
