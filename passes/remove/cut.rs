@@ -1,13 +1,17 @@
 //! Removes the slots of a plan: weights are gathered, and attributes and shape operands follow.
 //!
 //! ```onnx before
-//! h = Conv (x, w1, b1)          # float[8,3,3,3] w1
-//! y = Conv (h, w2)              # float[4,8,1,1] w2
+//! g (float[n,1,4,4] x) => (float[n,2,4,4] y)
+//! <float[3,1,1,1] w1 = {1.0, 2.0, 3.0}, float[3] b1 = {7.0, 8.0, 9.0}, float[2,3,1,1] w2 = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}>
+//! { h = Conv (x, w1, b1)  y = Conv (h, w2) }
 //! ```
 //! ```onnx after
-//! h = Conv (x, w1, b1)          # float[6,3,3,3] w1, float[6] b1: slots 1 and 3 of h are gone
-//! y = Conv (h, w2)              # float[4,6,1,1] w2
+//! g (float[n,1,4,4] x) => (float[n,2,4,4] y)
+//! <float[2,1,1,1] w1 = {1.0, 3.0}, float[2] b1 = {7.0, 9.0}, float[2,2,1,1] w2 = {1.0, 3.0, 4.0, 6.0}>
+//! { h = Conv (x, w1, b1)  y = Conv (h, w2) }
 //! ```
+//! (the plan keeps units 0 and 2 of group `w1:0`)
+//!
 //! Needs: shapes, channels. Numerics: exact; the result equals the masked model. Afterwards shapes are inferred again,
 //! and a node whose results are not of the sizes that the plan implies is an error, not a model.
 

@@ -39,6 +39,23 @@ fn documentation_of_passes_is_true() {
 }
 
 #[test]
+fn documentation_of_removal_is_true() {
+    let file = workspace().join("passes/remove/cut.rs");
+    let source = fs::read_to_string(&file).expect("the file is there");
+    let part = |kind| block(&source, kind).expect("the file has both blocks");
+    let (before, after) = (model(&part("before")), model(&part("after")));
+    let table = sparsec_ops::table();
+    let facts = sparsec_analysis::infer(&before, &table).facts;
+    let channels = sparsec_analysis::channels(&before, &facts, &table);
+    let group = &channels.groups[channels.group("w1:0").expect("the group is there")];
+    let mut removal = sparsec_analysis::Removal::none(&channels);
+    removal.set(group.units[1], true);
+    let cut = sparsec_passes::remove::remove(&before, &facts, &table, &channels, &removal).expect("the plan fits");
+    assert_eq!(verify(&cut), Ok(()));
+    assert_eq!(full(&cut), full(&after));
+}
+
+#[test]
 fn passes_are_sorted_by_name_and_found_by_it() {
     assert!(ALL.is_sorted_by_key(|p| p.name));
     assert!(ALL.iter().all(|p| sparsec_passes::find(p.name).is_ok_and(|f| f.name == p.name)));
