@@ -157,6 +157,7 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     let facts = infer(pruned, cx.table).facts;
     let steps = steps(cx.dense, pruned, cx.table, &facts);
     let dense_facts = infer(cx.dense, cx.table).facts;
+    let shapes = facts.clone();
     let mut walk_dense = Walk::new(cx.runtime, cx.threads, (cx.dense, dense_facts), cx.inputs)?;
     let mut walk_pruned = Walk::new(cx.runtime, cx.threads, (pruned, facts), cx.inputs)?;
     let mut unsolved: BTreeSet<NodeId> = steps.iter().map(|s| s.0).collect();
@@ -169,7 +170,11 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
         let x_pruned = walk_pruned.get(pruned, x)?;
         match step {
             Step::Linear(form) => {
-                let partner = addition(pruned, y).filter(|(_, other)| !behind(pruned, *other, &unsolved));
+                // A result that is stretched to be added has fewer observations than the sum.
+                let whole =
+                    |sum: ValueId| shapes.get(y).shape.is_some() && shapes.get(y).shape == shapes.get(sum).shape;
+                let partner =
+                    addition(pruned, y).filter(|(sum, other)| whole(*sum) && !behind(pruned, *other, &unsolved));
                 let mut target = None;
                 if let Some((sum, other)) = partner {
                     let sum = kept_part(cx, pruned, sum, walk_dense.get(cx.dense, sum)?)?;

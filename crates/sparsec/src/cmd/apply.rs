@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         params_before: params(&dense.model),
         params_after: params(&out.model),
         file_bytes,
-        recovered: out.recovered.len(),
+        recovered: out.recovered.iter().filter(|r| r.outcome.is_ok()).count(),
     };
     let text = format!(
         "{}: {} groups cut, {} of {} parameters left, {}, weights of {} nodes re-solved\n",

@@ -58,7 +58,7 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
         let most = found.error * WORTH_A_FASTER_PLAN;
         loop {
             let faster = within(FASTER * found.price.latency_ms)?;
-            if !faster.unmet.is_empty() || faster.error > most {
+            if !faster.unmet.is_empty() || faster.error > most || faster.price.latency_ms >= found.price.latency_ms {
                 break found;
             }
             found = faster;
