@@ -1,7 +1,7 @@
 //! Checks models given on the command line against the oracle of the tests, ten random plans each:
 //! `cargo run --release -p sparsec-passes --example oracle -- model.onnx …`
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command for people")]
 
 #[path = "../tests/common/mod.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]

@@ -1,6 +1,6 @@
 //! Solves large models and prints how long it takes: `cargo run --release -p sparsec-analysis --example scale`.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command for people")]
 
 use sparsec_analysis::{Channels, channels, infer};
 use sparsec_ir::{Attr, Dim, ElemType, Graph, Model, Node, Tensor, Type, ValueId};

@@ -2,7 +2,7 @@
 //! With `--into FOLDER` before the files, those that did not are written there under their number, for comparison by
 //! `.ci/onnx_equal.py`. Fails if a file cannot be read, or if the second round differs from the first.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command for people and CI")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

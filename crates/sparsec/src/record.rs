@@ -70,7 +70,7 @@ impl LockedFile {
 pub(crate) fn groups(dense: &Prepared, decision: &Decision, measured: Option<(&Curves, &Pricing)>) -> Vec<Group> {
     let graph = &dense.model.graph;
     let producers = producers(dense);
-    let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+    let full = dense.whole();
     let mut out = Vec::new();
     for (i, g) in dense.channels.groups.iter().enumerate() {
         let makers: Vec<&str> = g

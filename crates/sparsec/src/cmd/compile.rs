@@ -130,8 +130,7 @@ impl Job<'_> {
         let orders: Vec<Vec<u32>> =
             self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
         let pricing = Pricing::new(self.dense, facts.clone(), self.target, orders, self.file_bytes(), self.watch);
-        let full: Vec<u32> = self.dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
-        let (before, after) = (pricing.price(&full), pricing.price(&keep));
+        let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
         let plan = Plan::of(&self.dense.channels, &removal);
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
@@ -187,10 +186,10 @@ impl Job<'_> {
             (Some(y), Some(after)) => y.metric.drop(y.dense.value, after.value),
             _ => 0.0,
         };
-        let mut best = attempt(&limits)?;
-        if let (Some(most), true) = (args.max_drop, limits.is_empty()) {
-            best = self.fastest_within(most, &pricing, &attempt, &drop)?;
-        }
+        let best = match args.max_drop {
+            Some(most) if limits.is_empty() => self.fastest_within(most, &pricing, &attempt, &drop)?,
+            _ => attempt(&limits)?,
+        };
 
         let reached = best.decision.after;
         let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &reached)).collect();
@@ -265,8 +264,7 @@ impl Job<'_> {
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
     pub(super) fn before(&self, pricing: &Pricing) -> Price {
-        let full: Vec<u32> = self.dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
-        Price { size: self.file_bytes() as f64, ..pricing.price(&full) }
+        Price { size: self.file_bytes() as f64, ..pricing.price(&self.dense.whole()) }
     }
 
     /// What the metric is measured with, if it is.

@@ -38,7 +38,7 @@ const WORTH_A_FASTER_PLAN: f64 = 1.05;
 /// least, the fastest is taken. No plan that the cost model finds slower than dense is given.
 pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Limit]) -> Result<Decision, DriveError> {
     curves.check(dense)?;
-    let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+    let full = dense.whole();
     let before = pricing.price(&full);
     let table = curves.curves();
     let within = |at_most: f64| {

@@ -76,6 +76,11 @@ impl Prepared {
         Ok(known)
     }
 
+    /// Units of each group: what a plan keeps that cuts nothing.
+    pub fn whole(&self) -> Vec<u32> {
+        self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
+    }
+
     /// Facts with every size of the inputs bound.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
         self.facts.bind(&|s| sizes.get(s).copied())
