@@ -3,7 +3,7 @@
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::shapes::node_ref;
 use sparsec_ir::{
-    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId,
+    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId, ZeroPoint,
 };
 use std::collections::BTreeSet;
 
@@ -57,6 +57,8 @@ pub(crate) struct Statements {
     pub(crate) products: Vec<Product>,
     /// Freeze marks.
     pub(crate) marks: Vec<Mark>,
+    /// Operands that stand for zero by another number.
+    pub(crate) zero_points: Vec<(NodeId, ZeroPoint)>,
 }
 
 /// Collects the statements of all nodes; grows `axes` by the virtual axes of their relations.
@@ -99,6 +101,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
         for &axis in virtuals.iter().flatten().filter(|x| axes.len(**x) == 1) {
             out.marks.push(Mark { slots: axes.slots(axis), reason: Reason::SingleSlot, node: Some(id) });
         }
+        out.zero_points.extend(relations.zero_points.iter().map(|z| (id, *z)));
         let mut spoken = BTreeSet::new();
         for relation in &relations.all {
             state(axes, &virtuals, relation, id, &mut spoken, &mut out);

@@ -50,7 +50,7 @@ pub use op::{
 };
 pub use order::{cycle, topological};
 pub use reason::Reason;
-pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
+pub use relation::{AxisRef, LinkKind, Relation, Relations, Row, ZeroPoint};
 pub use resize::{Edit, Resized};
 pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError};
 pub use ty::Type;

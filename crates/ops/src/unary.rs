@@ -175,7 +175,8 @@ fn dropout(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(facts)
 }
 
-fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+/// Every result has the axes of operand 0; the other operands are read for one number or their type.
+pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let x = node.need_input(0)?;
     for y in (0..node.output_count()).filter_map(|i| node.output(i)) {
         for axis in 0..node.rank(0)? {
