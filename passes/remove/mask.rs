@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Default)]
 struct Gone {
     slots: BTreeSet<u32>,
-    /// What zero is there, where it is not the number 0.
+    /// What zero is there, where the node says so.
     point: Option<ZeroPoint>,
 }
 
@@ -31,29 +31,31 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
         if gone.is_empty() {
             continue;
         }
-        let sides = [link.b, link.a].map(|row| (channels.axes.owner(channels.axes.locate(row.0).0), row));
-        // The value itself is changed where it is constant and what zero is in it is constant too.
-        let fixed = |o: &AxisOwner| {
-            let AxisOwner::Value(v, _) = o else { return false };
-            let point = points.get(&(link.node, *v));
-            let constant = |v: ValueId| model.graph.constant(v).is_some();
-            constant(*v) && point.is_none_or(|p| constant(p.point) && model.graph.value(*v).uses.len() == 1)
+        let side = |row: (u32, i32)| match channels.axes.owner(channels.axes.locate(row.0).0) {
+            AxisOwner::Value(v, axis) => Some((source(model, facts, &points, link.node, v, axis as usize), axis, row)),
+            _ => None,
         };
-        let side = sides.iter().find(|(o, _)| fixed(o));
-        let side = side.or_else(|| sides.iter().find(|(o, _)| matches!(o, AxisOwner::Value(..))));
-        let Some(&(AxisOwner::Value(v, a), (first, step))) = side else { continue };
+        let sides: Vec<_> = [link.b, link.a].into_iter().filter_map(side).collect();
+        // The value itself is changed where it is constant and what zero is in it is constant too.
+        let fixed = |(node, v): (NodeId, ValueId)| {
+            let constant = |v: ValueId| model.graph.constant(v).is_some();
+            let point = points.get(&(node, v)).and_then(|p| p.point);
+            constant(v) && point.is_none_or(|p| constant(p) && model.graph.value(v).uses.len() == 1)
+        };
+        let chosen = sides.iter().find(|(s, ..)| fixed(*s)).or(sides.first());
+        let Some(&((node, v), axis, (first, step))) = chosen else { continue };
         let start = first - channels.axes.slots(channels.axes.locate(first).0).start;
-        let set = match fixed(&AxisOwner::Value(v, a)) {
-            true => weights.entry((v, a as usize)).or_default(),
-            false => operands.entry((link.node, v, a as usize)).or_default(),
+        let set = match fixed((node, v)) {
+            true => weights.entry((v, axis as usize)).or_default(),
+            false => operands.entry((node, v, axis as usize)).or_default(),
         };
         set.slots.extend(gone.iter().map(|i| at(start, step, *i)));
-        set.point = points.get(&(link.node, v)).copied();
+        set.point = points.get(&(node, v)).copied();
     }
     let mut out = model.clone();
     for ((v, axis), gone) in weights {
         let tensor = out.graph.constant(v).expect("chosen for being constant").clone();
-        let point = gone.point.and_then(|p| Some((model.graph.constant(p.point)?, p.axis)));
+        let point = gone.point.and_then(|p| Some((model.graph.constant(p.point?)?, p.axis)));
         let zeroed = fill(&tensor, axis, &gone.slots, point);
         let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
         out.graph.set_constant(v, zeroed.map_err(source)?);
@@ -75,6 +77,29 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
     Ok(out)
 }
 
+/// The operand to mask in place of `v` in `node`: where `v` is computed element by element from a value whose zero is
+/// known, that value. A weight that the graph casts or dequantises is masked at its source, and runtimes still see the
+/// pattern that they fuse.
+fn source(
+    model: &Model,
+    facts: &Facts,
+    points: &BTreeMap<(NodeId, ValueId), ZeroPoint>,
+    mut node: NodeId,
+    mut v: ValueId,
+    axis: usize,
+) -> (NodeId, ValueId) {
+    while points.get(&(node, v)).is_none_or(|p| p.point.is_none()) {
+        let Some(producer) = model.graph.producer(v) else { break };
+        let Some(&Some(x)) = model.graph.node(producer).inputs.first() else { break };
+        let (of_x, of_v) = (facts.get(x), facts.get(v));
+        if !points.contains_key(&(producer, x)) || of_x.rank() != of_v.rank() || of_x.size(axis) != of_v.size(axis) {
+            break;
+        }
+        (node, v) = (producer, x);
+    }
+    (node, v)
+}
+
 /// `from`, a form of `v`, with the slots `gone` of `axis` made zero by a node: a product with a mask, or a choice
 /// where zero is not the number 0 or the type has no product in every runtime. `None` where the shape is not known.
 fn masked(
@@ -90,7 +115,8 @@ fn masked(
     let along = |axis: usize, len: u64| (0..rank).map(|a| if a == axis { len } else { 1 }).collect::<Vec<u64>>();
     let stays = (0..len as u32).map(|i| !gone.slots.contains(&i));
     let name = out.graph.value(v).name.clone();
-    if elem.is_float() && gone.point.is_none() {
+    let point = gone.point.and_then(|p| Some((p.point?, p.axis)));
+    if elem.is_float() && point.is_none() {
         let values: Vec<f64> = stays.map(|stays| if stays { 1.0 } else { 0.0 }).collect();
         let keep = Tensor::from_f64(elem, &along(axis, len), &values)?;
         let keep = out.graph.add_constant(&format!("{name}_mask"), keep);
@@ -100,9 +126,9 @@ fn masked(
     let bits: Vec<u8> = stays.map(u8::from).collect();
     let keep = Tensor::raw(ElemType::Bool, along(axis, len), bits.into())?;
     let keep = out.graph.add_constant(&format!("{name}_mask"), keep);
-    let zero = match gone.point {
-        Some(ZeroPoint { point, axis: None, .. }) => point,
-        Some(ZeroPoint { point, axis: Some(along_axis), .. }) => match out.graph.constant(point).cloned() {
+    let zero = match point {
+        Some((point, None)) => point,
+        Some((point, Some(along_axis))) => match out.graph.constant(point).cloned() {
             Some(t) => {
                 let dims = if t.count() == 1 { Vec::new() } else { along(along_axis as usize, t.count()) };
                 out.graph.add_constant(&format!("{name}_zero"), Tensor { dims, external: None, ..(*t).clone() })

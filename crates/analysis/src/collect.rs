@@ -80,7 +80,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
     }
     for (id, node) in graph.nodes() {
         for v in graph.captures(id) {
-            freeze_value(axes, facts, v, &Reason::Captured, Some(id), &mut out.marks);
+            freeze_value(axes, facts, v, &Reason::Captured { op: node.op_name() }, Some(id), &mut out.marks);
         }
         let mut relations = Relations::default();
         let said = match table.get(&node.domain, &node.op).map(|d| d.relate) {

@@ -86,13 +86,14 @@ pub enum Relation {
     },
 }
 
-/// In a quantised node `value` is worth nothing where it equals `point`.
+/// What an operand of a node is where it is worth nothing. In a node that contracts, its terms are zero there; in one
+/// that works element by element, the result is the number 0 there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZeroPoint {
-    /// The value that is contracted.
+    /// The operand.
     pub value: ValueId,
-    /// What stands for zero: one number, or one for each slot of `axis`.
-    pub point: ValueId,
+    /// What stands for zero: one number, or one for each slot of `axis`; `None` for the number 0.
+    pub point: Option<ValueId>,
     /// Axis of `value` that `point` runs along.
     pub axis: Option<u32>,
 }

@@ -47,10 +47,12 @@ pub(crate) fn zero_point(
     let Some(operand) = node.input(point) else { return };
     let row = operand.rank() == Some(1) && operand.tensor.is_some();
     match axis {
-        _ if single(&operand) => r.zero_points.push(ZeroPoint { value: owner.value, point: operand.value, axis: None }),
+        _ if single(&operand) => {
+            r.zero_points.push(ZeroPoint { value: owner.value, point: Some(operand.value), axis: None });
+        }
         Some(a) if row => {
             let axis = Some(a as u32);
-            r.zero_points.push(ZeroPoint { value: owner.value, point: operand.value, axis }); // Q3
+            r.zero_points.push(ZeroPoint { value: owner.value, point: Some(operand.value), axis }); // Q3
         }
         _ => {
             let reason = Reason::Rule("what stands for zero in each channel is computed at run time"); // Q4

@@ -8,13 +8,14 @@
 //!      everywhere changes nothing, so each axis absorbs.
 //!  R5  y has the type of the zero point; without one that of `output_dtype`, or uint8. A dequantised y has the type of
 //!      `output_dtype`, or of the scale.
+//!  R6  A dequantised y is 0 where x equals its zero point.
 
 use crate::form::{differ, freeze, mismatch, tie, tie_same};
 use crate::quantised::{follow, single};
 use crate::work::light;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, WorkRule,
+    ShapeRule, WorkRule, ZeroPoint,
 };
 
 const fn row(
@@ -40,8 +41,8 @@ const fn row(
 const SINCE: &[i64] = &[10, 13, 19, 21, 23, 24, 25];
 
 pub(crate) const OPS: &[OpDef] = &[
-    row(ONNX, "DequantizeLinear", SINCE, dequantised, relate),
-    row("com.microsoft", "DequantizeLinear", &[1], dequantised, relate),
+    row(ONNX, "DequantizeLinear", SINCE, dequantised, relate_back),
+    row("com.microsoft", "DequantizeLinear", &[1], dequantised, relate_back),
     row(ONNX, "DynamicQuantizeLinear", &[11], measured, relate_measured),
     row(ONNX, "QuantizeLinear", SINCE, quantised, relate),
     row("com.microsoft", "QuantizeLinear", &[1], quantised, relate),
@@ -80,6 +81,24 @@ fn like(node: &NodeRef, elem: Option<ElemType>) -> Result<Vec<Fact>, OpError> {
         }
     }
     Ok(vec![Fact { elem, shape: x.fact.shape.clone(), content: None }]) // R5
+}
+
+/// Rules R1 to R3, and R6 where what zero is can be known.
+fn relate_back(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate(node, r)?;
+    let x = node.need_input(0)?;
+    let blocked = node.int_or("block_size", 0)? != 0;
+    let (point, axis) = match node.input(2) {
+        None => (None, None),
+        Some(zero) if single(&zero) => (Some(zero.value), None),
+        Some(zero) if zero.tensor.is_some() && !blocked => {
+            let axis = node.axis(node.int_or("axis", 1)?, node.rank(0)?)?;
+            (Some(zero.value), Some(axis as u32))
+        }
+        Some(_) => return Ok(()),
+    };
+    r.zero_points.push(ZeroPoint { value: x.value, point, axis });
+    Ok(())
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {

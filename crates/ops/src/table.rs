@@ -5,10 +5,13 @@ use sparsec_ir::OpTable;
 /// Every operator that sparsec knows.
 pub fn table() -> OpTable {
     let families = [
+        crate::attention_fused::OPS,
+        crate::attention_heads::OPS,
         crate::batch_norm::OPS,
         crate::binary::OPS,
         crate::concat::OPS,
         crate::constant::OPS,
+        crate::control::OPS,
         crate::conv::OPS,
         crate::conv_fused::OPS,
         crate::conv_quantised::OPS,
@@ -26,7 +29,9 @@ pub fn table() -> OpTable {
         crate::lrn::OPS,
         crate::matmul::OPS,
         crate::matmul_fused::OPS,
+        crate::matmul_nbits::OPS,
         crate::matmul_quantised::OPS,
+        crate::ml::OPS,
         crate::one_hot::OPS,
         crate::pad::OPS,
         crate::pool::OPS,
@@ -36,6 +41,8 @@ pub fn table() -> OpTable {
         crate::reduce::OPS,
         crate::reshape::OPS,
         crate::resize::OPS,
+        crate::rotary_fused::OPS,
+        crate::sequence::OPS,
         crate::shape::OPS,
         crate::skip_norm::OPS,
         crate::slice::OPS,

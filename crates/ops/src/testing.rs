@@ -43,7 +43,7 @@ fn relations(text: &str) -> Result<String, OpError> {
         let name = |v: ValueId| model.graph.value(v).name.clone();
         let zeros = r.zero_points.iter().map(|z| {
             let along = z.axis.map_or(String::new(), |a| format!(" along {a}"));
-            format!("zero {} = {}{along}\n", name(z.value), name(z.point))
+            format!("zero {} = {}{along}\n", name(z.value), z.point.map_or("0".to_string(), name))
         });
         Ok(r.all.iter().map(|s| statement(model, node.facts, &r, s) + "\n").chain(zeros).collect())
     })

@@ -4,12 +4,13 @@
 //!  R3  Further operands are scalars (`Clip`), or read for their type only (`CastLike`).
 //!  R4  Contents pass where whole numbers stay what they are.
 //!  R5  A cast to the type of x does nothing.
+//!  R6  A cast of 0 is 0.
 
 use crate::content::{free_all, ints};
 use crate::work::{heavy, light, nothing};
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
-    WorkRule,
+    WorkRule, ZeroPoint,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -42,6 +43,10 @@ const fn costly(name: &'static str, since: &'static [i64]) -> OpDef {
     of(ONNX, name, since, plain, heavy)
 }
 
+const fn keeps_zero(def: OpDef) -> OpDef {
+    OpDef { relate: Relate::By(relate_cast), ..def }
+}
+
 pub(crate) const OPS: &[OpDef] = &[
     cheap("Abs", &[1, 6, 13], |n| like(n, not_negative)),
     costly("Acos", &[7, 22]),
@@ -51,8 +56,8 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Atan", &[7, 22]),
     costly("Atanh", &[9, 22]),
     cheap("BitwiseNot", &[18], plain),
-    of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast, cast_work),
-    of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work),
+    keeps_zero(of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast, cast_work)),
+    keeps_zero(of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work)),
     cheap("Ceil", &[1, 6, 13], |n| like(n, whole)),
     costly("Celu", &[12]),
     cheap("Clip", &[1, 6, 11, 12, 13], clip),
@@ -173,6 +178,12 @@ fn dropout(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let mask = if node.opset < 10 { facts[0].elem } else { Some(ElemType::Bool) };
     facts.push(Fact { elem: mask, shape: facts[0].shape.clone(), content: None });
     Ok(facts)
+}
+
+fn relate_cast(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate(node, r)?;
+    r.zero_points.push(ZeroPoint { value: node.need_input(0)?.value, point: None, axis: None }); // R6
+    Ok(())
 }
 
 /// Every result has the axes of operand 0; the other operands are read for one number or their type.
