@@ -3,7 +3,8 @@
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::shapes::node_ref;
 use sparsec_ir::{
-    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId, ZeroPoint,
+    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId,
+    ZeroPoint, given,
 };
 use std::collections::BTreeSet;
 
@@ -85,6 +86,9 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
         let mut relations = Relations::default();
         let said = match table.get(&node.domain, &node.op).map(|d| d.relate) {
             Some(Relate::By(rule)) => rule(&node_ref(model, facts, id), &mut relations).map_err(|e| e.to_string()),
+            Some(Relate::Given(words)) => {
+                given::relate(words, &node_ref(model, facts, id), &mut relations).map_err(|e| e.to_string())
+            }
             Some(Relate::Opaque(why)) => Err(why.to_string()),
             None => Err("sparsec does not know this operator".to_string()),
         };

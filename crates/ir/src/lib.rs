@@ -21,6 +21,7 @@ mod dim;
 mod draw;
 mod elem;
 mod fact;
+pub mod given;
 mod graph;
 mod id;
 mod model;

@@ -30,6 +30,7 @@ mod gather;
 mod gather_nd;
 mod gelu;
 mod gemm;
+pub mod given;
 mod group_norm;
 mod heads;
 mod layer_norm;

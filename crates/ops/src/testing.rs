@@ -90,6 +90,7 @@ pub(crate) fn check_shape(text: &str, expect: &str) {
             Ok(facts) => facts.iter().map(describe).collect::<Vec<_>>().join("; "),
             Err(e) => format!("error: {e}"),
         },
+        sparsec_ir::ShapeRule::Like(operand) => format!("like operand {operand}"),
         sparsec_ir::ShapeRule::Unknown(why) => format!("unknown: {why}"),
     });
     assert_eq!(found, expect);
