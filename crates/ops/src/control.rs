@@ -1,5 +1,5 @@
 //! Control flow. Spec: ai.onnx `If` (1, 11, 13, 16, 19, 21, 23, 24, 25), `Loop` (1, 11, 13, 16, 19, 21, 23, 24, 25),
-//! `Scan` (9, 11, 16, 19, 21, 23, 24, 25).
+//! `Scan` (8, 9, 11, 16, 19, 21, 23, 24, 25).
 //!  R1  What passes the boundary of a subgraph keeps its size: every operand and result is frozen, and so is what a
 //!      subgraph captures.
 //!  R2  A result has the sizes that the subgraph states of it, where they are numbers; for `If` where both branches
@@ -33,7 +33,7 @@ const fn control(
 pub(crate) const OPS: &[OpDef] = &[
     control("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25], branch_shape),
     control("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25], loop_shape),
-    control("Scan", &[9, 11, 16, 19, 21, 23, 24, 25], scan_shape),
+    control("Scan", &[8, 9, 11, 16, 19, 21, 23, 24, 25], scan_shape),
 ];
 
 /// Type and sizes of a tensor; `None` for a size that is not a number.
@@ -108,6 +108,9 @@ fn loop_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn scan_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    if node.opset < 9 {
+        return Err(OpError::Unsupported("a batch of scans, as operator set 8 has it"));
+    }
     let body = body(node, "body")?;
     let bad = OpError::BadAttribute { name: "num_scan_inputs".to_string(), expected: "at most the number of operands" };
     let scanned = node.int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok());

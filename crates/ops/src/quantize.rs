@@ -1,4 +1,4 @@
-//! From numbers to quantised ones and back. Spec: ai.onnx `QuantizeLinear` (10, 13, 19, 21, 23, 24, 25),
+//! From numbers to quantised ones and back. Spec: ai.onnx `QuantizeLinear` (10, 13, 19, 21, 23, 24, 25, 28),
 //! `DequantizeLinear` (the same), `DynamicQuantizeLinear` (11); com.microsoft `QuantizeLinear`, `DequantizeLinear` (1).
 //!  R1  Every axis of y is the same axis of x.
 //!  R2  Scale and zero point have one number, or one for each slot of `axis` (rules Q1 and Q2 of `quantised.rs`).
@@ -38,7 +38,7 @@ const fn row(
     }
 }
 
-const SINCE: &[i64] = &[10, 13, 19, 21, 23, 24, 25];
+const SINCE: &[i64] = &[10, 13, 19, 21, 23, 24, 25, 28];
 
 pub(crate) const OPS: &[OpDef] = &[
     row(ONNX, "DequantizeLinear", SINCE, dequantised, relate_back),

@@ -24,9 +24,9 @@ const fn row(name: &'static str, since: &'static [i64], shape: fn(&NodeRef) -> R
 
 pub(crate) const OPS: &[OpDef] = &[
     row("ConcatFromSequence", &[11], unknown),
-    row("Optional", &[15], unknown),
-    row("OptionalGetElement", &[15, 18], element),
-    row("OptionalHasElement", &[15, 18], |_| scalar(ElemType::Bool)),
+    row("Optional", &[15, 28], unknown),
+    row("OptionalGetElement", &[15, 18, 28], element),
+    row("OptionalHasElement", &[15, 18, 28], |_| scalar(ElemType::Bool)),
     row("SequenceAt", &[11], unknown),
     row("SequenceConstruct", &[11], unknown),
     row("SequenceEmpty", &[11], unknown),

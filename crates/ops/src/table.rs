@@ -31,6 +31,7 @@ pub fn table() -> OpTable {
         crate::matmul_fused::OPS,
         crate::matmul_nbits::OPS,
         crate::matmul_quantised::OPS,
+        crate::microsoft::OPS,
         crate::ml::OPS,
         crate::one_hot::OPS,
         crate::pad::OPS,

@@ -35,7 +35,7 @@ pub(crate) struct Global {
     /// What runs models: `tract`, or `ort=PATH` for ONNX Runtime's library or the folder of an installed package.
     #[arg(long, global = true, value_name = "RUNTIME", default_value = "tract")]
     pub(crate) runtime: String,
-    /// File that teaches operators which sparsec does not know; see `docs/operators.md`.
+    /// File that teaches operators which sparsec does not know; see `docs/teaching.md`.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ops: Option<PathBuf>,
 }

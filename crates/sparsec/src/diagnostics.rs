@@ -108,7 +108,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "a file of operators is broken",
         "`--ops` names a YAML file that teaches operators. It is no YAML, has a key or word that is not known, names an axis in a \
          way that cannot be read, or teaches an operator that sparsec knows. The message gives line and column.",
-        "compare with the examples of `docs/operators.md`.",
+        "compare with the examples of `docs/teaching.md`.",
     ),
     entry(
         "S0201",
