@@ -1,5 +1,6 @@
 //! Single cases of removal: what follows a cut, and what is refused.
 
+mod microsoft;
 mod quantised;
 
 use crate::common::{Subject, Verdict, runtimes};
