@@ -19,6 +19,14 @@ pub(crate) fn of(operand: &Operand) -> Option<Vec<Dim>> {
     tensor.to_f64().ok()?.into_iter().map(exact).collect()
 }
 
+/// The one number that operand `index` holds: a size, or a float that is a whole number.
+pub(crate) fn number(node: &NodeRef, index: usize) -> Option<Dim> {
+    match of(&node.input(index)?)?.as_slice() {
+        [number] => Some(number.clone()),
+        _ => None,
+    }
+}
+
 /// Contents of operand `index`, if each is a plain number.
 pub(crate) fn ints(node: &NodeRef, index: usize) -> Option<Vec<i64>> {
     node.input(index)?.fact.ints()

@@ -6,6 +6,7 @@
 //!  R5  A cast to the type of x does nothing.
 
 use crate::content::{free_all, ints};
+use crate::form::elem_attr;
 use crate::work::{heavy, light, nothing};
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
@@ -50,6 +51,7 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Asinh", &[9, 22]),
     costly("Atan", &[7, 22]),
     costly("Atanh", &[9, 22]),
+    of(ONNX, "BitCast", &[26], bit_cast, nothing),
     cheap("BitwiseNot", &[18], plain),
     of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast, cast_work),
     of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work),
@@ -130,11 +132,16 @@ fn converted(node: &NodeRef, elem: Option<ElemType>) -> Result<Vec<Fact>, OpErro
     Ok(facts)
 }
 
+/// The same bits read as another type: contents do not survive.
+fn bit_cast(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let mut facts = cast(node)?;
+    facts[0].content = None;
+    Ok(facts)
+}
+
 fn cast(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let bad = || OpError::BadAttribute { name: "to".to_string(), expected: "the code of an element type" };
-    let to = node.int("to")?.ok_or_else(bad)?;
-    let elem = i32::try_from(to).ok().and_then(ElemType::from_code).ok_or_else(bad)?;
-    converted(node, Some(elem))
+    let missing = OpError::BadAttribute { name: "to".to_string(), expected: "the code of an element type" };
+    converted(node, Some(elem_attr(node, "to")?.ok_or(missing)?))
 }
 
 fn cast_like(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
