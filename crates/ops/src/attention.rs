@@ -52,7 +52,8 @@ fn heads(node: &NodeRef) -> Result<Heads, OpError> {
     Heads::new(number(Q)?, number(K)?)
 }
 
-/// Sizes of q, k and v as (batch, heads, positions, values of a head).
+/// Sizes of q, k or v as (batch, heads, positions, values of a head). A size of a head that is not known is called
+/// after axis 3 of `result`.
 fn unpacked(node: &NodeRef, index: usize, result: usize) -> Result<[Dim; 4], OpError> {
     let all = dims(node, index)?;
     if let [b, h, s, d] = all {
@@ -72,7 +73,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let is_packed = packed(node)?;
     let [batch, q_heads, q_len, _] = unpacked(node, Q, 0)?;
     let [_, k_heads, k_len, k_size] = unpacked(node, K, 1)?;
-    let [_, v_heads, _, v_size] = unpacked(node, V, 2)?;
+    let [_, v_heads, _, v_size] = unpacked(node, V, 0)?;
     let total = match node.input(PAST_KEY) {
         None => Some(k_len),
         Some(past) => past.fact.shape.as_ref().and_then(|p| p.get(2)?.add(&k_len)),

@@ -45,7 +45,7 @@ pub(crate) const OPS: &[OpDef] = &[
     },
     OpDef {
         name: "Range",
-        since: &[11],
+        since: &[11, 27],
         shape: ShapeRule::By(range_shape),
         relate: Relate::By(range_relate),
         work: WorkRule::By(moves),

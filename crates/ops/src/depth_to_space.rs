@@ -15,7 +15,7 @@ use sparsec_ir::{
 const DEPTH_TO_SPACE: OpDef = OpDef {
     name: "DepthToSpace",
     domain: ONNX,
-    since: &[1, 11, 13],
+    since: &[1, 11, 13, 28],
     shape: ShapeRule::By(to_space_shape),
     relate: Relate::By(to_space),
     work: WorkRule::By(moves),
@@ -28,7 +28,7 @@ pub(crate) const OPS: &[OpDef] = &[
     DEPTH_TO_SPACE,
     OpDef {
         name: "SpaceToDepth",
-        since: &[1, 13],
+        since: &[1, 13, 28],
         shape: ShapeRule::By(to_depth_shape),
         relate: Relate::By(to_depth),
         ..DEPTH_TO_SPACE

@@ -1,6 +1,6 @@
 //! What several operator files share: ties between axes of one size, bound sizes, sizes nobody named.
 
-use sparsec_ir::{Dim, ElemType, Fact, NodeRef, OpError, Operand, Reason, Relations};
+use sparsec_ir::{Dim, ElemType, Fact, Id, NodeRef, OpError, Operand, Reason, Relations};
 
 /// An axis of an operand or result.
 pub(crate) type At<'a, 'g> = (&'a Operand<'g>, usize);
@@ -81,7 +81,7 @@ pub(crate) fn product<'a>(sizes: impl IntoIterator<Item = &'a u64>) -> Result<u6
 pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Dim {
     match node.output(result) {
         Some(y) => Dim::sym(&format!("?{}.{axis}", node.graph.value(y.value).name)),
-        None => Dim::sym(&format!("?{}:{result}.{axis}", node.node().name)),
+        None => Dim::sym(&format!("?#{}:{result}.{axis}", node.id.index())),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reads and writes addressed element by element or slice by slice. Spec: ai.onnx `GatherElements`, versions 11, 13;
-//! `GatherND`, versions 11, 12, 13; `Scatter`, version 9; `ScatterElements`, versions 11, 13, 16, 18; `ScatterND`, versions 11, 13,
+//! `GatherND`, versions 11, 12, 13; `Scatter`, versions 9, 11; `ScatterElements`, versions 11, 13, 16, 18; `ScatterND`, versions 11, 13,
 //! 16, 18; `TensorScatter`, version 24.
 //!  R1  Axes that the indices address are frozen.
 //!  R2  Batch axes, and axes that are moved whole, are the same axes of x and of the result.
@@ -35,7 +35,7 @@ const fn row(
 pub(crate) const OPS: &[OpDef] = &[
     row("GatherElements", &[11, 13], elements_shape, gather_elements),
     row("GatherND", &[11, 12, 13], nd_shape, gather_nd),
-    row("Scatter", &[9], scatter_shape, scatter_elements),
+    row("Scatter", &[9, 11], scatter_shape, scatter_elements),
     row("ScatterElements", &[11, 13, 16, 18], scatter_shape, scatter_elements),
     row("ScatterND", &[11, 13, 16, 18], scatter_shape, scatter_nd),
     row("TensorScatter", &[24], scatter_shape, tensor_scatter),

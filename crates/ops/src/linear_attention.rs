@@ -53,12 +53,13 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let number = |n: u64| i64::try_from(n).map(Dim::from).map_err(|_| OpError::Overflow);
     let of = |packed: &Dim, axis: usize| {
         let size = packed.div_exact(&number(heads.key)?);
-        Ok::<_, OpError>(size.unwrap_or_else(|| unnamed(node, 1, axis)))
+        // y has no such axis: the symbol stands for the size wherever it occurs.
+        Ok::<_, OpError>(size.unwrap_or_else(|| unnamed(node, 0, axis)))
     };
     size(node, Q, heads.query)?;
     size(node, K, heads.key)?;
     size(node, V, heads.key)?;
-    let (keys, values) = (of(&dims(node, K)?[2], 2)?, of(&dims(node, V)?[2], 3)?);
+    let (keys, values) = (of(&dims(node, K)?[2], 3)?, of(&dims(node, V)?[2], 4)?);
     let hidden = number(heads.query)?.mul(&values).ok_or(OpError::Overflow)?;
     let elem = node.need_input(Q)?.fact.elem;
     let state = node.input(STATE).and_then(|s| s.fact.elem).or(elem);

@@ -13,7 +13,7 @@ use sparsec_ir::{
 pub(crate) const OPS: &[OpDef] = &[OpDef {
     name: "OneHot",
     domain: ONNX,
-    since: &[9, 11],
+    since: &[9, 11, 28],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
     work: WorkRule::By(moves),

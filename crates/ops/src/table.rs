@@ -60,3 +60,63 @@ pub fn table() -> OpTable {
     ];
     OpTable::new(families.into_iter().flatten().copied())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparsec_ir::ONNX;
+
+    const NOT_YET: &[&str] = &[
+        "ai.onnx.ml",
+        "ConcatFromSequence",
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "If",
+        "Loop",
+        "MatMulInteger",
+        "Optional",
+        "OptionalGetElement",
+        "OptionalHasElement",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+        "Scan",
+        "SequenceAt",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceLength",
+        "SequenceMap",
+        "SplitToSequence",
+    ];
+
+    /// Operators of the onnx package: domain, name, versions.
+    fn listed() -> impl Iterator<Item = (&'static str, &'static str, Vec<i64>)> {
+        let text = include_str!("../../../testdata/ops/operators.txt");
+        text.lines().filter(|l| !l.starts_with('#')).map(|line| {
+            let mut words = line.split(' ');
+            let (domain, name) = (words.next().unwrap(), words.next().unwrap());
+            let domain = if domain == "ai.onnx" { ONNX } else { domain };
+            (domain, name, words.map(|w| w.parse().unwrap()).collect())
+        })
+    }
+
+    #[test]
+    fn every_operator_of_the_onnx_package_is_known_with_its_versions() {
+        let table = table();
+        let mut wrong = Vec::new();
+        for (domain, name, versions) in listed() {
+            match table.get(domain, name) {
+                None => wrong.push(format!("{domain} {name}: not in the table")),
+                Some(def) if def.since != versions => {
+                    wrong.push(format!("{domain} {name}: versions {:?}, truly {versions:?}", def.since));
+                }
+                Some(_) => {}
+            }
+        }
+        wrong.retain(|w| !NOT_YET.iter().any(|n| w.split([' ', ':']).any(|word| word == *n)));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
