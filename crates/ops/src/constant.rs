@@ -1,5 +1,5 @@
 //! Values made from attributes and sizes. Spec: ai.onnx `Constant`, versions 1, 9, 11, 12, 13, 19, 21, 23, 24, 25;
-//! `ConstantOfShape`, versions 9, 20, 21, 23, 24, 25; `Range`, version 11; `EyeLike`, versions 9, 22.
+//! `ConstantOfShape`, versions 9, 20, 21, 23, 24, 25; `Range`, versions 11, 27; `EyeLike`, versions 9, 22.
 //!  R1  `Constant`, `ConstantOfShape`: the axes of y are its own.
 //!  R2  `ConstantOfShape`: after a cut the operand holds the new sizes.
 //!  R3  `Range` counts and `EyeLike` marks a diagonal: their axes are frozen, for `EyeLike` those of x too.

@@ -1,5 +1,5 @@
 //! `DepthToSpace`, `SpaceToDepth`: blocks of positions against channels.
-//! Spec: ai.onnx `DepthToSpace`, versions 1, 11, 13; `SpaceToDepth`, versions 1, 13.
+//! Spec: ai.onnx `DepthToSpace`, versions 1, 11, 13, 28; `SpaceToDepth`, versions 1, 13, 28.
 //!  R1  The deep channel axis is the product of a block's rows and columns and the flat channel axis: in this order
 //!      (mode `DCR`, and always for `SpaceToDepth`), or with the flat channels outermost (mode `CRD`).
 //!  R2  A wide spatial axis is the product of the narrow one and the block.

@@ -1,4 +1,4 @@
-//! What sparsec knows of operators: one file a rule, one line a file in [`table`].
+//! What sparsec knows of operators: one file a rule, one line a file in [`table`]. `docs/operators.md` is made of it.
 //!
 //! Every file holds, in this order: numbered rules, table entries, a typed view, the facets in the order of the entry,
 //! tests. A facet is a pure function of a [`NodeRef`](sparsec_ir::NodeRef) that returns data.
