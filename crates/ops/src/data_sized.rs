@@ -80,10 +80,11 @@ fn unique_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn nonzero_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let rank = i64::try_from(node.rank(0)?).map_err(|_| OpError::Overflow)?;
+    let rank = node.need_input(0)?.rank().and_then(|rank| i64::try_from(rank).ok());
+    let rank = rank.map_or_else(|| unnamed(node, 0, 0), Dim::from);
     let marked = |all: Vec<i64>| Dim::from(all.iter().filter(|&&v| v != 0).count() as i64);
     let count = ints(node, 0).map_or_else(|| unnamed(node, 0, 1), marked); // R4
-    Ok(vec![Fact::new(ElemType::I64, vec![Dim::from(rank), count])])
+    Ok(vec![Fact::new(ElemType::I64, vec![rank, count])])
 }
 
 fn suppression_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {

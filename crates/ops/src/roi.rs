@@ -4,7 +4,7 @@
 //!  R3  The batch axis of x is addressed by data; the numbers of a region are read whole.
 //!  R4  Spatial axes are frozen: a window mixes them. Their sizes in y are attributes.
 
-use crate::form::{dims, freeze, mismatch, tie};
+use crate::form::{freeze, mismatch, tie, unnamed};
 use sparsec_ir::{
     Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
     Work, WorkRule,
@@ -34,15 +34,23 @@ pub(crate) const OPS: &[OpDef] = &[
 
 /// y of the pooled sizes that the attributes give.
 fn shape(node: &NodeRef, pooled: Vec<i64>) -> Result<Vec<Fact>, OpError> {
-    let (x, regions) = (dims(node, 0)?, dims(node, 1)?);
-    if (x.len(), regions.len(), pooled.len()) != (4, 2, 2) {
-        return Err(mismatch("ranks of x and the regions", x.len(), regions.len()));
+    // What computes regions is often not known; the result has four axes all the same.
+    let size = |operand: usize, rank: usize, axis: usize, to: usize| {
+        match node.need_input(operand)?.fact.shape.as_deref() {
+            Some(dims) if dims.len() == rank => Ok(dims[axis].clone()),
+            Some(dims) => Err(mismatch("rank of an operand of regions of interest", dims.len(), rank)),
+            None => Ok(unnamed(node, 0, to)),
+        }
+    };
+    let (regions, channels) = (size(1, 2, 0, 0)?, size(0, 4, 1, 1)?);
+    if pooled.len() != 2 {
+        return Err(mismatch("sizes of a pooled window", pooled.len(), 2));
     }
     let pooled: Vec<Dim> = pooled.iter().map(|&p| Dim::from(p)).collect();
     if let Some(wrong) = pooled.iter().find(|p| p.as_const().is_some_and(|p| p < 1)) {
         return Err(mismatch("a window needs a positive size", wrong, 1));
     }
-    let out = [&[regions[0].clone(), x[1].clone()], pooled.as_slice()].concat(); // R1, R2, R4
+    let out = [&[regions, channels], pooled.as_slice()].concat(); // R1, R2, R4
     Ok(vec![Fact { elem: node.need_input(0)?.fact.elem, shape: Some(out), content: None }])
 }
 
