@@ -15,8 +15,9 @@
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
 //! Leaves alone: outputs; nodes with subgraphs and operators that the table does not know, which may be random; with a
-//! remark: results that are large for what they come from, or of unknown size; what the runtime cannot compute. What a
-//! result that is too large is computed from stays too: the next run would measure the result against it.
+//! remark: results that are large for what they come from, or of unknown size; weights that are stored in a narrower
+//! type, and what is computed from them; what the runtime cannot compute. What a result that is too large is computed
+//! from stays too: the next run would measure the result against it.
 
 use super::{bound, does_nothing};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
@@ -35,6 +36,9 @@ pub const FOLD_CONSTANTS: PassDef = PassDef {
 
 /// The artifact that the pass computes with.
 pub struct Evaluator(pub Arc<dyn Runtime>);
+
+/// Operators by which a file stores numbers in a narrower type than the graph computes with.
+const UNPACKS: [&str; 2] = ["Cast", "DequantizeLinear"];
 
 /// Bytes that the results of one node may take.
 const MAX_BYTES: u64 = 64 << 20;
@@ -158,6 +162,7 @@ fn foldable(
         }
         let answer = match refused.get(&node) {
             Some(reason) => Err(reason.clone()),
+            None if unpacks(graph, facts, node) => Err(Refusal::Shape { what: "it is stored in a narrower type" }),
             None => result_bytes(graph, facts, node, &found, total),
         };
         match answer {
@@ -178,6 +183,17 @@ fn foldable(
         too_large.extend(operands.filter_map(|&v| graph.producer(v)).filter(|p| found.remove(p)));
     }
     found
+}
+
+/// Whether a node gives constant weights in another type than the file stores them in. Runtimes fuse such nodes into
+/// the kernels that read the weights.
+fn unpacks(graph: &Graph, facts: &Facts, node: NodeId) -> bool {
+    let n = graph.node(node);
+    let (Some(&Some(x)), Some(&Some(y))) = (n.inputs.first(), n.outputs.first()) else { return false };
+    let Some(tensor) = graph.constant(x).filter(|t| t.count() > 1) else { return false };
+    let wider = facts.get(y).elem.is_some_and(|e| e.bits() > tensor.elem.bits());
+    let narrow = tensor.elem.holds_weights() && wider;
+    UNPACKS.contains(&n.op.as_str()) && (narrow || n.op != "Cast")
 }
 
 /// Bytes of a node's results, unless they are too many. `total` is what constants and results take so far.

@@ -8,10 +8,10 @@
 //!  R6  The mask is broadcast to (batch, query head, position of q, position of k).
 
 use crate::form::{dims, freeze, normalised, product, sizes, tie, unnamed};
-use crate::heads::{Heads, Long, compose, head_size, kept_heads, virtual_axis};
+use crate::heads::{self, Heads, Long, compose, size_of, virtual_axis};
 use sparsec_ir::{
-    Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations,
-    Resize, Resized, ShapeRule, Work, WorkRule,
+    Affine, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations, Resize,
+    Resized, ShapeRule, Work, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -63,7 +63,7 @@ fn unpacked(node: &NodeRef, index: usize, result: usize) -> Result<[Dim; 4], OpE
     let heads = heads(node)?;
     let number = Dim::from(i64::try_from(if index == Q { heads.query } else { heads.key }).unwrap_or(i64::MAX));
     if let (Some(hidden), Some(number)) = (hidden.as_size(), number.as_size()) {
-        head_size(hidden, number)?;
+        size_of(Some(hidden), number)?;
     }
     let size = hidden.div_exact(&number).unwrap_or_else(|| unnamed(node, result, 3));
     Ok([b.clone(), number, s.clone(), size])
@@ -109,7 +109,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let last = if is_packed { 2 } else { 3 };
     let value = |r: &mut Relations, o: &Operand, index: usize, heads: u64| -> Result<Long, OpError> {
         let size = o.size(last).ok_or(OpError::UnboundSize { index })?;
-        Ok(if is_packed { virtual_axis(r, head_size(size, heads)?) } else { (o.axis(3), size) })
+        Ok(if is_packed { virtual_axis(r, size_of(Some(size), heads)?) } else { (o.axis(3), size) })
     };
     let a = Axes {
         key_head: virtual_axis(r, heads.key),
@@ -201,32 +201,13 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
-    let (is_packed, heads) = (packed(node)?, heads(node)?);
-    let (q, k) = (node.need_input(Q)?, node.need_input(K)?);
-    let mut edits = Vec::new();
-    let new_size = if is_packed {
-        let mut left = heads;
-        for (o, index, name, number) in
-            [(&q, Q, "q_num_heads", &mut left.query), (&k, K, "kv_num_heads", &mut left.key)]
-        {
-            let packed = o.size(2).ok_or(OpError::UnboundSize { index })?;
-            let Some(kept) = (cut.kept)(o.value, 2) else { continue };
-            let new = kept_heads(&kept, head_size(packed, *number)?);
-            if new != *number {
-                *number = new;
-                edits.push(Edit::Attr(name, Attr::Int(i64::try_from(new).map_err(|_| OpError::Overflow)?))); // R4
-            }
-        }
-        (cut.kept)(q.value, 2).map(|kept| head_size(kept.len() as u64, left.query)).transpose()?
-    } else {
-        (cut.kept)(q.value, 3).map(|kept| kept.len() as u64)
-    };
-    let old = q.size(if is_packed { 2 } else { 3 }).ok_or(OpError::UnboundSize { index: Q })?;
-    let old = if is_packed { head_size(old, heads.query)? } else { old };
-    if new_size.is_some_and(|new| new != old) && !node.node().attrs.contains_key("scale") {
-        edits.push(Edit::Attr("scale", Attr::Float(1.0 / (old as f32).sqrt()))); // R2
+    let (heads, q, k) = (heads(node)?, node.need_input(Q)?, node.need_input(K)?);
+    if packed(node)? {
+        let names = [("q_num_heads", (q.value, 2), 0, heads.query), ("kv_num_heads", (k.value, 2), 0, heads.key)];
+        return heads::resize(cut, &names, size_of(q.size(2), heads.query)?); // R4
     }
-    Ok(edits)
+    let old = q.size(3).ok_or(OpError::UnboundSize { index: Q })?;
+    Ok(if (cut.kept)(q.value, 3).is_some() { heads::keep_scale(node, old)? } else { Vec::new() }) // R2
 }
 
 #[cfg(test)]
@@ -290,7 +271,7 @@ mod tests {
             "g (float[1,5,30] q, float[1,7,16] k, float[1,7,12] v) => (y)
             { y = Attention <q_num_heads=4, kv_num_heads=2> (q, k, v) }",
         );
-        check_shape(&odd, "error: packed slots against heads: 30 against 4");
+        check_shape(&odd, "error: hidden size against heads: 30 against 4");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     if differ(&x[1], &expected) {
         return Err(mismatch("channels of x against those of w times `group`", &x[1], expected));
     }
-    let window = Sliding::read(node, kernel_of(node, w)?)?;
+    let window = Sliding::read(node, kernel_of(node, &w[2..])?)?;
     let mut out = vec![x[0].clone(), w[0].clone()]; // R5, R1
     for axis in 2..x.len() {
         let size = window.positions(axis - 2, &x[axis], Rounding::Down)?;

@@ -7,10 +7,10 @@
 //!  R5  Batch axes are the same; positions are frozen: the state runs over them. Numbers of heads follow.
 
 use crate::form::{dims, freeze, normalised, product, sizes, tie, unnamed};
-use crate::heads::{Heads, compose, head_size, kept_heads, virtual_axis};
+use crate::heads::{self, Heads, compose, size_of, virtual_axis};
 use sparsec_ir::{
-    Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
-    Resized, ShapeRule, Work, WorkRule,
+    Affine, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, Resized,
+    ShapeRule, Work, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -44,7 +44,7 @@ fn heads(node: &NodeRef) -> Result<Heads, OpError> {
 
 /// Size of a head of an operand, where it is known.
 fn size(node: &NodeRef, index: usize, heads: u64) -> Result<Option<u64>, OpError> {
-    node.need_input(index)?.size(2).map(|packed| head_size(packed, heads)).transpose()
+    node.need_input(index)?.size(2).map(|packed| size_of(Some(packed), heads)).transpose()
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
@@ -117,26 +117,9 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (node, heads) = (&cut.before, heads(&cut.before)?);
-    let mut edits = Vec::new();
-    let mut queries = heads.query;
-    for (index, name, number) in [(Q, "q_num_heads", heads.query), (K, "kv_num_heads", heads.key)] {
-        let Some(kept) = (cut.kept)(node.need_input(index)?.value, 2) else { continue };
-        let new = kept_heads(&kept, size(node, index, number)?.ok_or(OpError::UnboundSize { index })?);
-        if index == Q {
-            queries = new;
-        }
-        if new != number {
-            edits.push(Edit::Attr(name, Attr::Int(i64::try_from(new).map_err(|_| OpError::Overflow)?))); // R5
-        }
-    }
-    let old = size(node, Q, heads.query)?.ok_or(OpError::UnboundSize { index: Q })?;
-    if let Some(kept) = (cut.kept)(node.need_input(Q)?.value, 2)
-        && head_size(kept.len() as u64, queries)? != old
-        && node.float_or("scale", 0.0)? == 0.0
-    {
-        edits.push(Edit::Attr("scale", Attr::Float(1.0 / (old as f32).sqrt()))); // R2
-    }
-    Ok(edits)
+    let (q, k) = (node.need_input(Q)?, node.need_input(K)?);
+    let names = [("q_num_heads", (q.value, 2), 0, heads.query), ("kv_num_heads", (k.value, 2), 0, heads.key)];
+    heads::resize(cut, &names, size_of(q.size(2), heads.query)?) // R2, R5
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn rank(node: &NodeRef) -> Result<usize, OpError> {
     }
 }
 
-fn window_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+pub(crate) fn window_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let (rank, x_dims) = (rank(node)?, dims(node, 0)?);
     let kernel = node.ints("kernel_shape")?.ok_or(OpError::Unsupported("`kernel_shape` is missing"))?;
     if kernel.len() + 2 != rank {
@@ -65,7 +65,7 @@ fn window_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(if node.output_count() > 1 { vec![y, Fact::new(ElemType::I64, out)] } else { vec![y] })
 }
 
-fn global_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+pub(crate) fn global_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let rank = rank(node)?;
     let mut out = dims(node, 0)?[..2].to_vec();
     out.resize(rank, Dim::from(1)); // R4
@@ -95,7 +95,7 @@ fn unpool_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem, shape: Some(out), content: None }])
 }
 
-fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let rank = rank(node)?;
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     if let Some(indices) = node.output(1) {
@@ -112,7 +112,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
-fn work(_: &NodeRef) -> Result<Work, OpError> {
+pub(crate) fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 

@@ -7,10 +7,11 @@
 //!  R4  A gradient has the shape of the tensor that it is taken for.
 
 use crate::form::{dims, freeze, mismatch, normalised, product, sizes, tie};
+use crate::heads::keep_scale;
 use crate::work::light;
 use sparsec_ir::{
-    Affine, Attr, Edit, Fact, Kernel, LinearRule, NodeRef, OpDef, OpError, Relate, Relations, Resize, Resized,
-    ShapeRule, Work, WorkRule,
+    Affine, Edit, Fact, Kernel, LinearRule, NodeRef, OpDef, OpError, Relate, Relations, Resize, Resized, ShapeRule,
+    Work, WorkRule,
 };
 
 const FLEX_ATTENTION: OpDef = OpDef {
@@ -81,8 +82,7 @@ fn flex_work(node: &NodeRef) -> Result<Work, OpError> {
 fn flex_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let q = cut.before.need_input(0)?;
     let Some(old) = q.size(3).filter(|_| (cut.kept)(q.value, 3).is_some()) else { return Ok(Vec::new()) };
-    let unstated = !cut.before.node().attrs.contains_key("scale");
-    Ok(if unstated { vec![Edit::Attr("scale", Attr::Float(1.0 / (old as f32).sqrt()))] } else { Vec::new() })
+    keep_scale(&cut.before, old)
 }
 
 /// Operands are the rate, the step, then as many tensors, gradients and states of each of `states` kinds.

@@ -35,13 +35,12 @@ pub(crate) const OPS: &[OpDef] = &[
 /// y of the pooled sizes that the attributes give.
 fn shape(node: &NodeRef, pooled: Vec<i64>) -> Result<Vec<Fact>, OpError> {
     // What computes regions is often not known; the result has four axes all the same.
-    let size = |operand: usize, rank: usize, axis: usize, to: usize| {
-        match node.need_input(operand)?.fact.shape.as_deref() {
+    let size =
+        |operand: usize, rank: usize, axis: usize, to: usize| match node.need_input(operand)?.fact.shape.as_deref() {
             Some(dims) if dims.len() == rank => Ok(dims[axis].clone()),
             Some(dims) => Err(mismatch("rank of an operand of regions of interest", dims.len(), rank)),
             None => Ok(unnamed(node, 0, to)),
-        }
-    };
+        };
     let (regions, channels) = (size(1, 2, 0, 0)?, size(0, 4, 1, 1)?);
     if pooled.len() != 2 {
         return Err(mismatch("sizes of a pooled window", pooled.len(), 2));

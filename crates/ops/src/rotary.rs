@@ -6,7 +6,7 @@
 //!  R4  Batch axes are the same; positions are frozen.
 
 use crate::form::{freeze, like, mismatch, tie, tie_same};
-use crate::heads::{Long, compose, head_size, kept_heads, virtual_axis};
+use crate::heads::{self, Long, compose, number, size_of, virtual_axis};
 use crate::work::light;
 use sparsec_ir::{
     Affine, Attr, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -39,8 +39,8 @@ fn heads(node: &NodeRef) -> Result<(u64, u64), OpError> {
     match rank {
         4 => Ok((x.size(1).unwrap_or(1), x.size(3).ok_or(unbound)?)),
         3 => {
-            let heads = u64::try_from(node.int_or("num_heads", 0)?).unwrap_or(0);
-            Ok((heads, head_size(x.size(2).ok_or(unbound)?, heads)?))
+            let heads = number(node, "num_heads")?;
+            Ok((heads, size_of(x.size(2), heads)?))
         }
         _ => Err(mismatch("rank of embeddings", rank, "3 or 4")),
     }
@@ -94,20 +94,17 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (node, (heads, size)) = (&cut.before, heads(&cut.before)?);
-    let number = |n: u64| i64::try_from(n).map(Attr::Int).map_err(|_| OpError::Overflow);
     let (x, cache) = (node.need_input(0)?, node.need_input(CACHES[0])?);
     let mut edits = Vec::new();
-    if let (3, Some(kept)) = (node.rank(0)?, (cut.kept)(x.value, 2)) {
-        let new = kept_heads(&kept, size);
-        if new != heads {
-            edits.push(Edit::Attr("num_heads", number(new)?)); // R3
-        }
+    if node.rank(0)? == 3 {
+        edits = heads::numbers(cut, &[("num_heads", (x.value, 2), 0, heads)], size)?.0; // R3
     }
     let angles = cache.rank().and_then(|rank| (cut.kept)(cache.value, rank.checked_sub(1)?));
     if let Some(angles) = angles
         && node.int_or("rotary_embedding_dim", 0)? != 0
     {
-        edits.push(Edit::Attr("rotary_embedding_dim", number(2 * angles.len() as u64)?)); // R3
+        let turned = i64::try_from(2 * angles.len()).map_err(|_| OpError::Overflow)?;
+        edits.push(Edit::Attr("rotary_embedding_dim", Attr::Int(turned))); // R3
     }
     Ok(edits)
 }

@@ -4,7 +4,8 @@
 //!  R3  Further operands are scalars (`Clip`), or read for their type only (`CastLike`).
 //!  R4  Contents pass where whole numbers stay what they are.
 //!  R5  A cast to the type of x does nothing.
-//!  R6  `Dropout` does nothing unless it trains, which is said by `is_test` before version 7, by operand 2 from 12 on.
+//!  R6  A cast of 0 is 0.
+//!  R7  `Dropout` does nothing unless it trains, which is said by `is_test` before version 7, by operand 2 from 12 on.
 //!      Then a smaller tensor would lose other elements: every axis is frozen.
 
 use crate::content::{exact, free_all, ints};
@@ -12,7 +13,7 @@ use crate::form::{elem_attr, freeze_node};
 use crate::work::{heavy, light, nothing};
 use sparsec_ir::{
     Affine, Attr, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    ShapeRule, Work, WorkRule, ZeroPoint,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -45,6 +46,10 @@ const fn costly(name: &'static str, since: &'static [i64]) -> OpDef {
     of(ONNX, name, since, plain, heavy)
 }
 
+const fn keeps_zero(def: OpDef) -> OpDef {
+    OpDef { relate: Relate::By(relate_cast), ..def }
+}
+
 pub(crate) const OPS: &[OpDef] = &[
     cheap("Abs", &[1, 6, 13], |n| like(n, not_negative)),
     costly("Acos", &[7, 22]),
@@ -55,8 +60,8 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Atanh", &[9, 22]),
     of(ONNX, "BitCast", &[26], bit_cast, nothing),
     cheap("BitwiseNot", &[18], plain),
-    of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25, 28], cast, cast_work),
-    of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work),
+    keeps_zero(of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25, 28], cast, cast_work)),
+    keeps_zero(of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work)),
     cheap("Ceil", &[1, 6, 13], |n| like(n, whole)),
     costly("Celu", &[12, 28]),
     cheap("Clip", &[1, 6, 11, 12, 13], clip),
@@ -199,7 +204,7 @@ fn dropout(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(facts)
 }
 
-/// Whether elements are dropped; R6.
+/// Whether elements are dropped; R7.
 fn drops(node: &NodeRef) -> Result<bool, OpError> {
     Ok(match node.opset {
         ..7 => node.int_or("is_test", 0)? == 0,
@@ -220,7 +225,14 @@ fn dropout_work(node: &NodeRef) -> Result<Work, OpError> {
     if drops(node)? { heavy(node) } else { nothing(node) }
 }
 
-fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+fn relate_cast(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate(node, r)?;
+    r.zero_points.push(ZeroPoint { value: node.need_input(0)?.value, point: None, axis: None }); // R6
+    Ok(())
+}
+
+/// Every result has the axes of operand 0; the other operands are read for one number or their type.
+pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let x = node.need_input(0)?;
     for y in (0..node.output_count()).filter_map(|i| node.output(i)) {
         for axis in 0..node.rank(0)? {
