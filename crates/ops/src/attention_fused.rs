@@ -1,6 +1,6 @@
 //! Attention with the projections inside. Spec: com.microsoft `Attention` (1).
 //!  R1  x axis 2 is contracted with w axis 0. Columns of w, and the bias with them, are those of the queries, the keys
-//!      and the values, each heads × numbers of a head (rule H1 of `hidden_heads.rs`); y axis 2 is that of the values.
+//!      and the values, each heads × numbers of a head (rule H1 of `heads.rs`); y axis 2 is that of the values.
 //!  R2  Queries are contracted with keys: a number of a head that leaves is worth zero in w and in the bias.
 //!  R3  Positions are frozen (H2); the batch is that of x.
 //!  R4  Past and present hold keys and values in one tensor: a head has as many numbers of both.
@@ -10,7 +10,7 @@
 
 use crate::content::free_all;
 use crate::form::{contract, dims, freeze_all, mismatch, product, result_sizes, sizes, tie, unnamed};
-use crate::hidden_heads::{self as heads, freeze_positions, number, size_of};
+use crate::heads::{self, freeze_positions, number, size_of};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,

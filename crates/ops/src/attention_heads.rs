@@ -1,6 +1,6 @@
 //! Attention over projected queries, keys and values. Spec: com.microsoft `MultiHeadAttention`,
 //! `GroupQueryAttention` (1).
-//!  R1  `MultiHeadAttention`: queries, keys and values are heads × numbers of a head (rule H1 of `hidden_heads.rs`).
+//!  R1  `MultiHeadAttention`: queries, keys and values are heads × numbers of a head (rule H1 of `heads.rs`).
 //!      Queries are contracted with keys; y is the heads times the numbers of the values. Keys and values that are
 //!      split already have the heads on axis 1 and the numbers on axis 3, as past and present ones do.
 //!  R2  Its bias runs over queries, keys and values one after the other.
@@ -13,7 +13,7 @@
 
 use crate::content::{free_all, freeze_all};
 use crate::form::{contract, dims, mismatch, product, sizes, tie, unnamed};
-use crate::hidden_heads::{self as heads, absorb, freeze_positions, number, size_of};
+use crate::heads::{self, absorb, freeze_positions, number, size_of};
 use sparsec_ir::{
     Affine, AxisRef, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,

@@ -15,8 +15,20 @@ pub(crate) fn of(operand: &Operand) -> Option<Vec<Dim>> {
     if tensor.dims.len() > 1 || tensor.count() > MAX as u64 {
         return None;
     }
-    let exact = |v: f64| (v.fract() == 0.0 && v.abs() <= f64::from(1 << 24)).then_some(Dim::from(v as i64));
     tensor.to_f64().ok()?.into_iter().map(exact).collect()
+}
+
+/// A float that is a whole number.
+pub(crate) fn exact(v: f64) -> Option<Dim> {
+    (v.fract() == 0.0 && v.abs() <= f64::from(1 << 24)).then_some(Dim::from(v as i64))
+}
+
+/// The one number that operand `index` holds: a size, or a float that is a whole number.
+pub(crate) fn number(node: &NodeRef, index: usize) -> Option<Dim> {
+    match of(&node.input(index)?)?.as_slice() {
+        [number] => Some(number.clone()),
+        _ => None,
+    }
 }
 
 /// Contents of operand `index`, if each is a plain number.

@@ -6,6 +6,8 @@
 //!      agree, and for what is carried from round to round where the value before the first round does.
 //!  R3  `Loop` and `Scan` stack their further results: along a new first axis, or along `scan_output_axes`, with one
 //!      slot for each round. A round of `Scan` reads one slot of `scan_input_axes`.
+//!  R4  Before version 9 `Scan` runs for each slot of a batch axis, which comes first in every operand and result; the
+//!      axis of the rounds is the next. Operand 0 is then the number of rounds of each.
 
 use sparsec_ir::{
     Affine, Attr, Dim, ElemType, Fact, Graph, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Resize, ShapeRule,
@@ -108,12 +110,13 @@ fn loop_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn scan_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    if node.opset < 9 {
-        return Err(OpError::Unsupported("a batch of scans, as operator set 8 has it"));
-    }
     let body = body(node, "body")?;
     let bad = OpError::BadAttribute { name: "num_scan_inputs".to_string(), expected: "at most the number of operands" };
     let scanned = node.int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok());
+    if node.opset < 9 {
+        let first = scanned.and_then(|n| node.input_count().checked_sub(n)).filter(|&n| n > 0).ok_or(bad)?;
+        return Ok(batched_scan(node, body, first));
+    }
     let carried = scanned.and_then(|n| node.input_count().checked_sub(n)).ok_or(bad)?;
     let axis = |name: &str, which: usize| Ok(node.ints(name)?.and_then(|a| a.get(which).copied()).unwrap_or(0));
     let rounds = match node.input(carried) {
@@ -137,9 +140,31 @@ fn scan_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
         .collect()
 }
 
+/// Results of a scan over batches whose first scanned operand is `first`. Rule R4.
+fn batched_scan(node: &NodeRef, body: &Graph, first: usize) -> Vec<Fact> {
+    let outer = |axis: usize| given(node, first).sizes.and_then(|s| s.get(axis).cloned().flatten());
+    (0..node.output_count())
+        .map(|i| {
+            let round = stated(body, i);
+            let lead = if i + 1 < first { vec![outer(0)] } else { vec![outer(0), outer(1)] };
+            let sizes = round.sizes.map(|s| [lead, s].concat());
+            Sizes { sizes, ..round }.fact(node, i)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::check_shape;
+
+    #[test]
+    fn r4_early_scans_run_for_each_of_a_batch() {
+        let text = r#"<ir_version: 8, opset_import: ["" : 8]> g (float[2,4] s, float[2,3,5] x) => (y) {
+            y, ys = Scan (, s, x) <num_scan_inputs = 1,
+            body = a (float[4] s0, float[5] x0) => (float[4] s1, float[6] o) { s1 = Relu (s0)  o = Neg (s0) }>
+        }"#;
+        check_shape(text, "float[2,4]; float[2,3,6]");
+    }
 
     #[test]
     fn r2_branches_agree_on_what_is_known() {

@@ -148,7 +148,7 @@ mod tests {
         check_shape(&text("float[n,4]", "TreeEnsembleRegressor <n_targets = 3> (x)"), "float[n,3]");
         check_shape(
             &text("float[n,4]", "TreeEnsembleClassifier <classlabels_strings = [\"a\", \"b\"]> (x)"),
-            "string[n]; float[n,?:1.1]",
+            "string[n]; float[n,?#0:1.1]",
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Rotation of heads by their position. Spec: com.microsoft `RotaryEmbedding` (1).
 //!  R1  Every axis of y is the same axis of x: batch × heads × positions × numbers, or batch × positions × hidden, which
-//!      is heads × numbers of a head (rule H1 of `hidden_heads.rs`). `num_heads` follows.
+//!      is heads × numbers of a head (rule H1 of `heads.rs`). `num_heads` follows.
 //!  R2  Two numbers of a head are rotated together by one angle, a number and the one half a head later, or two
 //!      neighbours with `interleaved`: they leave together, and the angle's sine and cosine with them.
 //!  R3  Where only some numbers of a head are rotated (`rotary_embedding_dim`), all are frozen.
@@ -8,7 +8,7 @@
 
 use crate::content::{free_all, freeze_all};
 use crate::form::{freeze, mismatch, tie, tie_same};
-use crate::hidden_heads as heads;
+use crate::heads;
 use crate::work::light;
 use sparsec_ir::{
     Affine, Edit, Fact, LinearRule, LinkKind, NodeRef, OpDef, OpError, Reason, Relate, Relations, Resize, Resized, Row,
