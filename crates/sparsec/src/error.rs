@@ -314,6 +314,7 @@ fn drive_exit(e: &DriveError) -> Exit {
             | PassError::NoFixpoint { .. },
         ) => Exit::Internal,
         DriveError::Runtime(e) => runtime_exit(e),
+        DriveError::Unequal { .. } => Exit::Gate,
         _ => Exit::Input,
     }
 }
@@ -340,12 +341,13 @@ fn drive_code(e: &DriveError) -> &'static str {
             RecoverError::Runtime(e) => runtime_code(e),
             RecoverError::Calib(e) => calib_code(e),
             RecoverError::Interrupted => "S0004",
-            RecoverError::Activation { .. } | RecoverError::NoValue { .. } => "S0413",
+            RecoverError::Activation { .. } => "S0413",
         },
         DriveError::Runtime(e) => runtime_code(e),
         DriveError::Output { .. } => "S0225",
         DriveError::OpenSize { .. } => "S0226",
         DriveError::NoSampleAxis { .. } => "S0205",
+        DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
     }
 }
@@ -366,6 +368,9 @@ fn drive_help(e: &DriveError) -> Option<String> {
     let help = match e {
         DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
         DriveError::NoSampleAxis { .. } => "export the model with a batch axis in front of every input",
+        DriveError::Unequal { .. } => {
+            "a rule of an operator is wrong: please report it, with the model if you may share it"
+        }
         DriveError::Curves { .. } => "measure this model's curves with `sparsec sensitivity`",
         DriveError::Plan(PlanError::NoSuchGroup { .. }) => "`sparsec inspect --groups` lists the groups",
         DriveError::Pass(PassError::UnknownPass { .. }) => "`sparsec opt --help` lists the passes",

@@ -2,7 +2,7 @@
 
 use crate::cli::{Global, PassArgs};
 use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::table::{bytes, count};
@@ -10,7 +10,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, Samples, cut, cut_and_recover};
+use sparsec::drive::{DriveError, cut, cut_and_recover};
 use sparsec_ir::Model;
 use sparsec_plan::Plan;
 use std::path::{Path, PathBuf};
@@ -62,8 +62,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         None => cut(&dense, &removal)?,
         Some(path) => {
             let runtime = runtime(global)?;
-            let inputs = calibration(&args.samples.load(path, &dense.model, talk)?)?;
-            let samples = Samples { inputs: &inputs, threads: global.threads() };
+            let samples = args.samples.calibration(path, &dense.model, talk, global.threads())?;
             cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
         }
     };

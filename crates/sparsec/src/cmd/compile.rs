@@ -4,7 +4,7 @@ use crate::cli::{Global, PassArgs};
 use crate::cmd::compile_out::{Outcome, write};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
@@ -14,13 +14,13 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Cut, Decision, DriveError, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide, measure,
-    random_inputs, random_removal, samples_for,
+    Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide, measure, random_inputs,
+    random_removal,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
-use sparsec_ir::{Facts, Model, Tensor};
+use sparsec_ir::{Model, Tensor};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -72,9 +72,6 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) passes: PassArgs,
 }
-
-/// Bytes that one activation over all samples may take.
-const MAX_ACTIVATION: u64 = 512 << 20;
 
 /// Everything that a compilation works with.
 pub(super) struct Job<'a> {
@@ -165,11 +162,9 @@ impl Job<'_> {
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let inputs = calibration(&args.samples.load(path, &self.source.model, self.talk)?)?;
-        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+        let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
+        let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
-        let inputs = samples_for(&inputs, samples_in_memory(&self.dense.model, &facts));
-        let samples = Samples { inputs: &inputs, threads: self.global.threads() };
         let curves = measure(self.dense, self.runtime.as_ref(), &samples, self.target, self.watch)?;
         let pricing =
             Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
@@ -202,6 +197,7 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        warnings.extend(samples.remark());
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
         warnings.extend(skipped.map(|(node, why)| format!("the weights of `{node}` were not re-solved: {why}")));
         if best.decision.removal.is_empty() {
@@ -325,12 +321,4 @@ impl LimitRow {
 fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
     let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
     dense.channels.groups.iter().map(stays).collect()
-}
-
-/// Samples whose largest activation still fits into memory.
-fn samples_in_memory(model: &Model, facts: &Facts) -> u64 {
-    let elements = |v| facts.get(v).sizes().map_or(1, |s| s.iter().product::<u64>());
-    let constant = |v| model.graph.constant(v).is_some();
-    let largest = model.graph.values().filter(|(v, _)| !constant(*v)).map(|(v, _)| elements(v)).max().unwrap_or(1);
-    (MAX_ACTIVATION / (4 * largest).max(1)).max(32)
 }

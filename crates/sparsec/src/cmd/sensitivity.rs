@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 use crate::cmd::model::{open, runtime};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
@@ -12,7 +12,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Curves, GroupCurve, Samples, measure};
+use sparsec::drive::{Curves, GroupCurve, measure};
 use sparsec_cost::Target;
 use std::path::PathBuf;
 
@@ -50,8 +50,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
     let (_, dense) = open(&args.model, global, &watch)?;
-    let inputs = calibration(&args.samples.load(&args.data, &dense.model, talk)?)?;
-    let samples = Samples { inputs: &inputs, threads: global.threads() };
+    let samples = args.samples.calibration(&args.data, &dense.model, talk, global.threads())?;
     let curves = measure(&dense, runtime.as_ref(), &samples, &target, &watch)?;
     watch.clear();
     let mut json = serde_json::to_vec_pretty(&curves).map_err(|e| CliError::Stdout(e.into()))?;
