@@ -1,8 +1,8 @@
 //! The masked model: the oracle that a removal is checked against.
 //!
 //! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
-//! term zero: in the weight where one operand is constant, else by choosing zeros in place of one activation, which is
-//! zero also where the activation is infinite.
+//! term zero: in the weight where one operand is constant, else by choosing zeros in place of both activations, since
+//! zero times infinity is none.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
 use super::cut::RemoveError;
@@ -32,12 +32,11 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
                 weights.entry((v, a as usize)).or_default().extend(gone.iter().map(|i| at(start, step, *i)));
             }
             None => {
-                let Some(side) = sides.iter().position(|o| matches!(o, AxisOwner::Value(..))) else { continue };
-                let AxisOwner::Value(v, a) = sides[side] else { continue };
-                let start = from_base([link.b.0, link.a.0][side]);
-                let step = [link.b.1, link.a.1][side];
-                let set = activations.entry((link.node, v, a as usize)).or_default();
-                set.extend(gone.iter().map(|i| at(start, step, *i)));
+                for (side, (slot, step)) in sides.iter().zip([link.b, link.a]) {
+                    let AxisOwner::Value(v, a) = *side else { continue };
+                    let set = activations.entry((link.node, v, a as usize)).or_default();
+                    set.extend(gone.iter().map(|i| at(from_base(slot), step, *i)));
+                }
             }
         }
     }
