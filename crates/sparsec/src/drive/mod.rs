@@ -6,6 +6,7 @@ mod decide;
 mod measure;
 mod prepare;
 mod pricing;
+mod share;
 mod verify;
 
 pub use cut::{Cut, cut, cut_and_recover};
@@ -13,6 +14,7 @@ pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Samples, measure, samples_for};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
+pub use share::macs;
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
