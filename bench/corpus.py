@@ -4,7 +4,7 @@
 usage: bench/corpus.py FOLDER [--ort PATH] [--seeds 1 2 3] [--keep 0.7] [--only NAME …] [--out DIR] [--bin SPARSEC]
                        [--timeout 300] [--jobs 1] [--reasons] [--skip-passed]
 
-FOLDER holds NAME.onnx files. Each is inspected, then for every seed and share compiled to a random plan, and the result
+FOLDER holds NAME.onnx files, and NAME.npz with sample inputs where random ones would not do. Each is inspected, then for every seed and share compiled to a random plan, and the result
 is verified against the masked model, by ONNX Runtime where --ort names its library. Results are kept in
 OUT/results.jsonl: what was done by the same binary is not done again, so a run that was stopped goes on; with
 --skip-passed neither is what passed with another binary. Standard library only.
@@ -59,12 +59,18 @@ def cut(a, model, seed, keep):
             return {"ok": False, "stage": "compile", "code": code, "why": why}
         said = json.loads(text)
         before, after = said["before"], said["after"]
-        code, text, why, *_ = call(a, ["verify", model, out / "model.onnx", "--plan", out / "plan.yaml", *ort])
+        check = ["verify", model, out / "model.onnx", "--plan", out / "plan.yaml", *ort]
+        samples = model.with_suffix(".npz")
+        code = 3
+        if samples.exists():
+            code, text, why, *_ = call(a, [*check, "--data", samples, "--batch", 65536])
+        if code == 3:
+            code, text, why, *_ = call(a, check)
         if code not in (0, 5):
             return {"ok": False, "stage": "verify", "code": code, "why": why}
         r = json.loads(text)
         why = "" if r["equal"] else f"differs by {r['max_rel_error']}"
-        return {"ok": r["equal"], "stage": "verify", "code": code, "why": why, "error": r["max_rel_error"],
+        return {"ok": r["equal"], "stage": "verify", "code": code, "why": why, "error": r["max_rel_error"], "effect": r["effect"],
                 "params": [before["params"], after["params"]], "macs": [before["macs"], after["macs"]]}
     finally:
         if not a.save:
@@ -83,13 +89,14 @@ def row(name, seen, runs):
     if "stage" in seen:
         return f"| {name} | inspect: {seen['why']} |"
     passed = sum(r["ok"] for r in runs)
+    effect = min((r["effect"] for r in runs if r.get("effect") is not None), default=None)
     worst = max((r["error"] or 0 for r in runs if r.get("error") is not None), default=None)
     per = seen["analysis_ms"] / 1e3 / (seen["slots"] / 1e6) if seen.get("slots") else None
     reasons = "; ".join(f"{r} ({share(n, seen['params']):.0f} %)" for r, n in seen["reasons"] if n)
     return (f"| {name} | {seen['params'] / 1e6:.2f} M | {show(share(seen['params_prunable'], seen['params']))} % "
             f"| {show(share(seen['macs_prunable'], seen['macs']))} % | {seen['groups']} "
             f"| {show(seen['slots'] and seen['slots'] / 1e3)} k | {show(seen['analysis_ms'])} ms | {show(per, '{:.2f}')} s "
-            f"| {seen['memory']:.0f} MiB | {passed}/{len(runs)} | {show(worst, '{:.0e}')} | {reasons[:400]} |")
+            f"| {seen['memory']:.0f} MiB | {passed}/{len(runs)} | {show(worst, '{:.0e}')} | {show(effect, '{:.0e}')} | {reasons[:400]} |")
 
 
 def main():
@@ -129,8 +136,8 @@ def main():
         return model.stem, seen, runs
 
     print("| model | parameters | can leave | of the MACs | groups | slots | analysis | per million slots | memory | equal "
-          "| worst | frozen parameters by reason |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+          "| worst difference | least effect | frozen parameters by reason |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     models = sorted(m for m in a.folder.glob("*.onnx") if not a.only or m.stem in a.only)
     results = []
     with ThreadPoolExecutor(a.jobs) as pool:

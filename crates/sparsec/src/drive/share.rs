@@ -19,7 +19,10 @@ pub fn macs(dense: &Prepared, bound: &Facts) -> (u64, u64) {
             Some(WorkRule::Unknown(_)) | None => 0,
         }
     };
-    dense.model.graph.nodes().map(|(id, _)| (of(bound, id), of(&bare, id))).fold((0, 0), |(total, can), (dense, left)| {
-        (total + dense, can + dense.saturating_sub(left))
-    })
+    dense
+        .model
+        .graph
+        .nodes()
+        .map(|(id, _)| (of(bound, id), of(&bare, id)))
+        .fold((0, 0), |(total, can), (dense, left)| (total + dense, can + dense.saturating_sub(left)))
 }
