@@ -9,7 +9,7 @@ is verified against the masked model, by ONNX Runtime where --ort names its libr
 OUT/results.jsonl: what was done by the same binary is not done again, so a run that was stopped goes on; with
 --skip-passed neither is what passed with another binary. Standard library only.
 """
-import argparse, hashlib, json, os, pathlib, shutil, signal, statistics, subprocess, sys, tempfile, time
+import argparse, ast, hashlib, json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, tempfile, time, zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -37,15 +37,43 @@ def call(a, args):
         return p.returncode, out.read(), why, time.time() - start, usage.ru_maxrss / 1024
 
 
+def shapes(samples):
+    """Shapes of the arrays of an .npz file, by name."""
+    out = {}
+    with zipfile.ZipFile(samples) as z:
+        for entry in z.namelist():
+            with z.open(entry) as f:
+                start = f.read(12)
+                long = start[6] > 1
+                size = int.from_bytes(start[8:12] if long else start[8:10], "little")
+                header = (b"" if long else start[10:]) + f.read(size - (0 if long else 2))
+                out[entry.removesuffix(".npy")] = ast.literal_eval(header.decode("latin1"))["shape"]
+    return out
+
+
+def open_sizes(model, inputs):
+    """Options that bind what the inputs leave open, from the samples."""
+    samples, out = model.with_suffix(".npz"), {}
+    if samples.exists():
+        found = shapes(samples)
+        for i in inputs:
+            names = re.findall(r"[^,]+", i["type"].partition("[")[2].rstrip("]"))
+            out.update({n: s for n, s in zip(names, found.get(i["name"], ())) if re.fullmatch(r"\w*[a-zA-Z_]\w*", n)})
+    return [x for n, s in out.items() for x in ("--dim", f"{n}={s}")]
+
+
 def look(a, model):
     code, text, why, seconds, memory = call(a, ["inspect", model, "--times"])
+    if code == 0 and json.loads(text)["macs"] is None:
+        code, text, why, seconds, memory = call(a, ["inspect", model, "--times",
+                                                    *open_sizes(model, json.loads(text)["inputs"])])
     if code:
         return {"stage": "inspect", "code": code, "why": why}
     r = json.loads(text)
     frozen = {}
     for f in r["frozen"]:
         frozen[f["reason"]] = frozen.get(f["reason"], 0) + f["params"]
-    out = {k: r.get(k) for k in ("params", "params_prunable", "macs", "macs_prunable", "slots", "analysis_ms", "gathers")}
+    out = {k: r.get(k) for k in ("params", "params_prunable", "macs", "macs_prunable", "slots", "analysis_ms")}
     return {**out, "groups": len(r["groups"]), "seconds": seconds, "memory": memory,
             "reasons": sorted(frozen.items(), key=lambda x: -x[1])}
 

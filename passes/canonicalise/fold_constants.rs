@@ -42,6 +42,8 @@ pub struct Evaluator(pub Arc<dyn Runtime>);
 const MAX_BYTES: u64 = 64 << 20;
 /// Bytes that a result may take beyond those of the constants that nobody else reads.
 const FREE_BYTES: u64 = 64 << 10;
+/// The same for a result of more elements than all it comes from: a mask, a table of positions. It is no copy.
+const FREE_BYTES_OF_NEW: u64 = 1 << 20;
 /// Bytes that all constants and all results together may take.
 const MAX_TOTAL: u64 = 1 << 30;
 /// Loads that may fail before what is left is left alone.
@@ -181,7 +183,9 @@ fn foldable(
             too_large.extend(sources.chain(readers).filter(|p| found.remove(p).is_some()));
         }
         for (&node, &bytes) in found.iter().filter(|f| *f.1 > FREE_BYTES) {
-            let limit = freed_bytes(graph, node, &found).saturating_add(FREE_BYTES);
+            let from = sources(graph, node, &found);
+            let new = elements(graph, facts, node) > from.elements;
+            let limit = from.freed_bytes.saturating_add(if new { FREE_BYTES_OF_NEW } else { FREE_BYTES });
             if bytes > limit {
                 refused.insert(node, Refusal::TooLarge { bytes, limit });
                 too_large.push(node);
@@ -210,23 +214,39 @@ fn result_bytes(graph: &Graph, facts: &Facts, node: NodeId, total: u64) -> Resul
     if bytes > limit { Err(Refusal::TooLarge { bytes, limit }) } else { Ok(bytes) }
 }
 
-/// Bytes of the constants that a node is computed from and that only nodes of `found` read.
-fn freed_bytes(graph: &Graph, node: NodeId, found: &BTreeMap<NodeId, u64>) -> u64 {
+/// The constants that a node is computed from.
+#[derive(Default)]
+struct Sources {
+    elements: u64,
+    /// Bytes of those that only nodes that are folded read.
+    freed_bytes: u64,
+}
+
+fn sources(graph: &Graph, node: NodeId, found: &BTreeMap<NodeId, u64>) -> Sources {
     let inside = |u: &Use| matches!(u, Use::Operand(reader, _) if found.contains_key(reader));
     let freed = |v: ValueId| !graph.is_output(v) && graph.value(v).uses.iter().all(inside);
     let mut seen: BTreeSet<ValueId> = BTreeSet::new();
     let mut work = vec![node];
-    let mut bytes = 0u64;
+    let mut out = Sources::default();
     while let Some(node) = work.pop() {
         for &v in graph.node(node).inputs.iter().flatten() {
             if !seen.insert(v) {
                 continue;
             }
-            bytes = bytes.saturating_add(graph.constant(v).filter(|_| freed(v)).map_or(0, |t| t.byte_len()));
+            if let Some(t) = graph.constant(v) {
+                out.elements = out.elements.saturating_add(t.count());
+                out.freed_bytes = out.freed_bytes.saturating_add(if freed(v) { t.byte_len() } else { 0 });
+            }
             work.extend(graph.producer(v).filter(|p| found.contains_key(p)));
         }
     }
-    bytes
+    out
+}
+
+/// Elements of a node's results.
+fn elements(graph: &Graph, facts: &Facts, node: NodeId) -> u64 {
+    let count = |v: &ValueId| facts.get(*v).sizes().and_then(|s| s.into_iter().try_fold(1u64, u64::checked_mul));
+    graph.node(node).outputs.iter().flatten().filter_map(count).fold(0, u64::saturating_add)
 }
 
 /// Results of foldable nodes that others read, with their nodes.

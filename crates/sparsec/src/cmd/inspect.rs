@@ -7,10 +7,11 @@ use crate::exit::Exit;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, table};
 use crate::talk::Talk;
+use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::macs;
+use sparsec::drive;
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Graph, Reason, Type};
 use std::collections::BTreeMap;
@@ -35,6 +36,12 @@ pub(crate) struct InspectArgs {
     /// Do the analysis once more and tell how long it takes.
     #[arg(long)]
     times: bool,
+    /// Size of the inputs' first axis, where the model leaves it open.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
+    dim: Vec<(String, u64)>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +53,7 @@ struct Inspection {
     nodes_in_file: u64,
     params: u64,
     params_prunable: u64,
-    /// Of one sample; null where sizes are open.
+    /// Of one batch; null where sizes are open.
     macs: Option<u64>,
     /// Those of which a factor or the sum can leave.
     macs_prunable: Option<u64>,
@@ -92,7 +99,8 @@ struct Frozen {
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
-    let macs = dense.sizes(1, &BTreeMap::new()).ok().map(|sizes| macs(&dense, &dense.bind(&sizes)));
+    let macs = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok();
+    let macs = macs.map(|sizes| drive::macs(&dense, &dense.bind(&sizes)));
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
