@@ -7,14 +7,16 @@ use crate::exit::Exit;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, table};
 use crate::talk::Talk;
+use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec_analysis::{AxisOwner, Channels};
-use sparsec_cost::{Pricer, Target};
+use sparsec::drive;
+use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Graph, Reason, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Show what a model is made of, which channels leave together, and what is frozen and why.
 #[derive(Debug, Args)]
@@ -31,6 +33,15 @@ pub(crate) struct InspectArgs {
     /// List every group with its axes.
     #[arg(long)]
     groups: bool,
+    /// Do the analysis once more and tell how long it takes.
+    #[arg(long)]
+    times: bool,
+    /// Size of the inputs' first axis, where the model leaves it open.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
+    dim: Vec<(String, u64)>,
 }
 
 #[derive(Serialize)]
@@ -42,8 +53,15 @@ struct Inspection {
     nodes_in_file: u64,
     params: u64,
     params_prunable: u64,
-    /// Of one sample; null where sizes are open.
+    /// Of one batch; null where sizes are open.
     macs: Option<u64>,
+    /// Those of which a factor or the sum can leave.
+    macs_prunable: Option<u64>,
+    /// Indices of axes that the analysis speaks of.
+    slots: u64,
+    /// Time of shapes and channels, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analysis_ms: Option<f64>,
     groups: Vec<Group>,
     frozen: Vec<Frozen>,
 }
@@ -81,11 +99,13 @@ struct Frozen {
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
-    // Multiply-accumulates do not depend on the target.
-    let target = Target::named_or_file("generic-x86")?;
-    let macs = dense.sizes(1, &BTreeMap::new()).ok().map(|sizes| {
-        let facts = dense.bind(&sizes);
-        Pricer::new(&dense.model, &facts, &dense.table, &target).price(&facts).macs
+    let macs = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok();
+    let macs = macs.map(|sizes| drive::macs(&dense, &dense.bind(&sizes)));
+    let analysis_ms = args.times.then(|| {
+        let start = Instant::now();
+        let facts = infer(&dense.model, &dense.table).facts;
+        let _ = sparsec_analysis::channels(&dense.model, &facts, &dense.table);
+        1e3 * start.elapsed().as_secs_f64()
     });
     let mut operators = BTreeMap::new();
     for (_, n) in graph.nodes() {
@@ -102,7 +122,10 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         nodes_in_file: source.model.graph.nodes().count() as u64,
         params: channels.params.0,
         params_prunable: channels.params.1,
-        macs,
+        macs: macs.map(|m| m.0),
+        macs_prunable: macs.map(|m| m.1),
+        slots: u64::from(channels.axes.slot_count()),
+        analysis_ms,
         groups: groups(channels, graph),
         frozen: frozen(channels, graph),
     };
@@ -149,7 +172,17 @@ fn text(i: &Inspection, all: bool) -> String {
     out += &format!("            (of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
-    out += &format!("MACs        {}\n", i.macs.map_or("sizes are open".to_string(), count));
+    let macs = match (i.macs, i.macs_prunable) {
+        (Some(all), Some(can)) => {
+            let percent = 100.0 * can as f64 / all.max(1) as f64;
+            format!("{}, of which {} ({percent:.1} %) can leave", count(all), count(can))
+        }
+        _ => "sizes are open".to_string(),
+    };
+    out += &format!("MACs        {macs}\n");
+    if let Some(ms) = i.analysis_ms {
+        out += &format!("analysis    {} slots in {ms:.1} ms\n", count(i.slots));
+    }
     out += &format!("groups      {}\n", i.groups.len());
     if all && !i.groups.is_empty() {
         let row = |g: &Group| vec![g.id.clone(), g.units.to_string(), count(g.params), g.axes.join(" ")];

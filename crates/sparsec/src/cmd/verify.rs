@@ -10,7 +10,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, random_inputs, verify};
+use sparsec::drive::{DriveError, compare, random_inputs, verify};
 use std::path::PathBuf;
 
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
@@ -51,6 +51,8 @@ struct Verified {
     max_abs_error: f64,
     /// Relative to the largest value of the same output.
     max_rel_error: f64,
+    /// Largest relative difference that the removal makes: where it is zero, the comparison saw nothing.
+    effect: f64,
 }
 
 /// Runs the command.
@@ -70,9 +72,14 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     };
     let found = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
     let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
-    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error };
+    let effect = compare(&dense.model, &pruned, runtime.as_ref(), &inputs)?.max_rel_error;
+    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error, effect };
     let verdict = if verified.equal { "equal" } else { "different" };
-    let text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    let mut text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    text += &format!("the dense model's outputs differ by {effect:.3e}, relative\n");
+    if effect == 0.0 && !removal.is_empty() {
+        talk.note("the removal changes no output on these inputs: other samples would show more");
+    }
     talk.result("verify", &verified, &text).map_err(CliError::Stdout)?;
     if verified.equal { Ok(Exit::Done) } else { Err(CliError::Unequal { max_abs_error, max_rel_error }) }
 }

@@ -7,6 +7,7 @@ mod measure;
 mod memory;
 mod prepare;
 mod pricing;
+mod share;
 mod verify;
 
 pub use cut::{Cut, cut, cut_and_recover};
@@ -15,6 +16,7 @@ pub use measure::{Curves, GroupCurve, measure};
 pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
+pub use share::macs;
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
