@@ -16,5 +16,5 @@ pub use consumers::{Consumer, Other, consumers};
 pub use error::CalibError;
 pub use gram::{Gram, grams, rows};
 pub use rank::{Ranking, rank};
-pub use sensitivity::{Probe, Sensitivity, divergence, sensitivity};
+pub use sensitivity::{Known, Probe, Sensitivity, divergence, sensitivity};
 pub use weight::{Weight, compensate};

@@ -69,20 +69,38 @@ pub struct Probe<'a> {
 /// Samples in one run.
 const BATCH: usize = 32;
 
-/// Measures every group at the counts given for it. Groups are independent, so they run side by side; `step` is told of
-/// each that is done and says whether to stop.
+/// What earlier runs measured. Whoever keeps it answers for the model, the samples and all else being the same.
+pub trait Known: Sync {
+    /// Error of a group at a count, where it is known.
+    fn error(&self, group: &str, keep: u32) -> Option<f64>;
+    /// Is told of one that was measured.
+    fn found(&self, group: &str, keep: u32, error: f64);
+}
+
+/// Measures every group at the counts given for it, but for what is `known`. Groups are independent, so they run side by
+/// side; `step` is told of each that is done and says whether to stop.
 pub fn sensitivity(
     probe: &Probe,
     rankings: &[Ranking],
     counts: &[Vec<u32>],
+    known: &dyn Known,
     step: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Sensitivity>, CalibError> {
     let work: Vec<(usize, u32)> =
         counts.iter().enumerate().flat_map(|(g, ks)| ks.iter().map(move |k| (g, *k))).collect();
-    let measured: Vec<Result<f64, CalibError>> = work
-        .par_iter()
-        .map(|&(g, keep)| if step() { Err(CalibError::Interrupted) } else { probe.measure(g, &rankings[g], keep) })
-        .collect();
+    let one = |&(g, keep): &(usize, u32)| -> Result<f64, CalibError> {
+        if step() {
+            return Err(CalibError::Interrupted);
+        }
+        let id = &probe.channels.groups[g].id;
+        if let Some(error) = known.error(id, keep) {
+            return Ok(error);
+        }
+        let error = probe.measure(g, &rankings[g], keep)?;
+        known.found(id, keep, error);
+        Ok(error)
+    };
+    let measured: Vec<Result<f64, CalibError>> = work.par_iter().map(one).collect();
     let mut out: Vec<Sensitivity> =
         rankings.iter().map(|r| Sensitivity { ranking: r.clone(), probes: Vec::new() }).collect();
     for ((g, keep), error) in work.into_iter().zip(measured) {

@@ -243,7 +243,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0401",
         "the plan cannot be read",
-        "The file is no plan, or of a version that this build does not read. The message gives line and column.",
+        "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
+         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`.",
         "compare with a plan that `sparsec plan` writes.",
     ),
     entry(
@@ -277,6 +278,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "Removing channels must leave what masking them leaves, to rounding. It does not: the model is not the one that the plan leads to, or a rule of an \
          operator is wrong.",
         "check that model, smaller model and plan belong together; if they do, please report it.",
+    ),
+    entry(
+        "S0407",
+        "the smaller model is another one",
+        "Removing channels keeps inputs and outputs as they are: a model with others does not come from this dense model.",
+        "name the dense model first, then the one that `sparsec apply` or `sparsec compile` made of it.",
     ),
     entry(
         "S0411",

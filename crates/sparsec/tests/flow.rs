@@ -36,7 +36,7 @@ fn file(dir: &TempDir, name: &str, contents: &str) -> PathBuf {
 }
 
 /// A plan that keeps the first half of the inner channels of `tiny_cnn`.
-const PLAN: &str = "version: 1\ngroups:\n- id: branch_weight:0\n  units: 16\n  keep: 0-7\n";
+const PLAN: &str = "schema: sparsec/plan@1\ngroups:\n- id: branch_weight:0\n  units: 16\n  keep: 0-7\n";
 
 fn apply(dir: &TempDir, model: &str, plan: &Path) -> PathBuf {
     let out = dir.path().join("pruned.onnx");
@@ -127,8 +127,8 @@ fn plans_that_do_not_fit_are_refused() {
     refused(&PLAN.replace("branch_weight", "trunk_weight"), "error[S0402]: group `trunk_weight:0` is not in the model");
     refused(&PLAN.replace("units: 16", "units: 17"), "error[S0402]");
     refused(&PLAN.replace("keep: 0-7", "keep: 0-16"), "error[S0402]");
-    refused(&PLAN.replace("version: 1", "version: 7"), "error[S0401]");
-    refused("groups: [", "error[S0401]");
+    refused(&PLAN.replace("plan@1", "plan@7"), "error[S0401]: the plan is of form `sparsec/plan@7`");
+    refused("groups: [", "error[S0401]: not a plan: line 1, column 9: unclosed bracket");
     refused(&format!("model_sha256: {}\n{PLAN}", "0".repeat(64)), "error[S0403]");
     let missing = dir.path().join("none.yaml");
     fails(&["apply", &m, "--plan", text(&missing), "-o", text(&out)], 3, "error[S0101]");
@@ -144,7 +144,7 @@ fn an_unknown_operator_passes_through_intact_and_is_named_as_the_reason() {
     assert!(before["reason"].as_str().unwrap().contains("com.example.Mystery"), "{before}");
     let why = json(&["why", &m, "before_weight:0:1", "--json"]);
     assert_eq!(why["answers"][0]["frozen"]["node"], "Mystery → odd (com.example.Mystery)", "{why}");
-    let plan = "version: 1\ngroups:\n- id: after_weight:0\n  units: 8\n  keep: 0, 5\n";
+    let plan = "schema: sparsec/plan@1\ngroups:\n- id: after_weight:0\n  units: 8\n  keep: 0, 5\n";
     let plan = file(&dir, "plan.yaml", plan);
     let pruned = sparsec_onnx::load(&apply(&dir, &m, &plan)).unwrap().model;
     let odd = pruned.graph.nodes().find(|(_, n)| n.op == "Mystery").unwrap().1;

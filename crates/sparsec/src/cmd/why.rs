@@ -102,6 +102,8 @@ struct Pair {
     to: String,
     /// `together`, `share`, `frozen` or `independent`.
     tie: &'static str,
+    /// Those of the two that can never leave.
+    stays: Vec<String>,
     steps: Vec<Step>,
 }
 
@@ -200,7 +202,7 @@ fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
     };
     let (from, to) = (name(a), name(b));
     let (Some(x), Some(y)) = (a.first(dense), b.first(dense)) else {
-        return Pair { from, to, tie: "independent", steps: Vec::new() };
+        return Pair { from, to, tie: "independent", stays: Vec::new(), steps: Vec::new() };
     };
     let (left, right) = (channels.cut(a.axis, a.indices.start), channels.cut(b.axis, b.indices.start));
     // Rules can lead from one slot to another that does not leave with it, by way of a factor that the two do not share:
@@ -214,7 +216,9 @@ fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
         _ => "independent",
     };
     let steps = if tie == "independent" { Vec::new() } else { tied.unwrap_or_default() };
-    Pair { from, to, tie, steps: steps.iter().map(|s| step(channels, graph, s)).collect() }
+    let stays = [(&from, left.is_empty()), (&to, right.is_empty())];
+    let stays = stays.into_iter().filter(|(_, stays)| *stays).map(|(name, _)| name.clone()).collect();
+    Pair { from, to, tie, stays, steps: steps.iter().map(|s| step(channels, graph, s)).collect() }
 }
 
 fn step(channels: &Channels, graph: &Graph, s: &sparsec_analysis::Step) -> Step {
@@ -258,7 +262,7 @@ fn text(s: &Slots) -> String {
         }
         for u in &a.units {
             let example = if many { format!(" (index {})", a.example) } else { String::new() };
-            out += &format!("  unit {} of {} of group `{}`{example}:\n", u.unit, u.units_in_group, u.group);
+            out += &format!("  unit {} of the {} of group `{}`{example}:\n", u.unit, u.units_in_group, u.group);
             for m in &u.members {
                 let nodes = if m.nodes.is_empty() { String::new() } else { format!("  of {}", m.nodes.join(", ")) };
                 out += &format!("    {} [{}]{nodes}\n", m.axis, m.indices);
@@ -270,11 +274,16 @@ fn text(s: &Slots) -> String {
 
 fn pair_text(p: &Pair) -> String {
     let (from, to) = (&p.from, &p.to);
+    let stay = match p.stays.as_slice() {
+        [] => "each can leave without the other".to_string(),
+        [one] => format!("{one} can never leave, the other can; `sparsec why MODEL {one}` says why"),
+        _ => format!("neither can ever leave; `sparsec why MODEL {from}` says why"),
+    };
     let head = match p.tie {
         "together" => format!("{from} and {to} leave together:\n"),
-        "share" => format!("{from} and {to} share a unit: each leaves with it, and one also without the other:\n"),
-        "frozen" => format!("{from} and {to} are tied, and both can never leave (`sparsec why` on one says why):\n"),
-        _ => format!("{from} and {to} are independent: either can leave without the other, or stays by itself\n"),
+        "share" => format!("{from} and {to} can leave together, and one of them also without the other:\n"),
+        "frozen" => format!("{from} and {to} are tied: {stay}:\n"),
+        _ => format!("{from} and {to} are not tied: {stay}\n"),
     };
     head + &chain(&p.steps)
 }

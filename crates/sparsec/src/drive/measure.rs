@@ -2,7 +2,7 @@
 
 use super::{DriveError, Observer, Prepared};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
+use sparsec_calib::{Known, Other, Probe, Ranking, consumers, grams, rank, sensitivity};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Tensor, ValueId};
 use sparsec_passes::remove::mask;
@@ -89,12 +89,24 @@ const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
 const LEAST_SHARE: f64 = 0.1;
 
-/// Ranks every group's units and measures its curve.
+/// Nothing is known, and nothing kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Known for Nothing {
+    fn error(&self, _: &str, _: u32) -> Option<f64> {
+        None
+    }
+    fn found(&self, _: &str, _: u32, _: f64) {}
+}
+
+/// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
 pub fn measure(
     dense: &Prepared,
     runtime: &dyn Runtime,
     samples: &Samples,
     target: &Target,
+    known: &dyn Known,
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
@@ -157,7 +169,7 @@ pub fn measure(
         mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
         ridge: RIDGE,
     };
-    let found = sensitivity(&probe, &rankings, &probes, &|| {
+    let found = sensitivity(&probe, &rankings, &probes, known, &|| {
         watch.done(1);
         watch.interrupted()
     })?;
