@@ -34,7 +34,9 @@ pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) 
     let mut alike: BTreeMap<(&Reason, Option<NodeId>), Vec<(ValueId, &FrozenAxis)>> = BTreeMap::new();
     for f in &dense.channels.frozen {
         if let AxisOwner::Value(v, _) = axes.owner(f.axis) {
-            alike.entry((&f.freeze.reason, f.freeze.node)).or_default().push((v, f));
+            // Every kernel of a convolution states the same.
+            let node = f.freeze.node.filter(|_| f.freeze.reason != Reason::Window);
+            alike.entry((&f.freeze.reason, node)).or_default().push((v, f));
         }
     }
     let row = |((reason, node), all): ((&Reason, Option<NodeId>), Vec<(ValueId, &FrozenAxis)>)| {

@@ -45,20 +45,34 @@ impl Names {
         }
         e.memory.steps.iter_mut().for_each(rename);
     }
+    /// What a node is called whose label is known.
+    pub(crate) fn label(&self, graph: &Graph, label: &str) -> String {
+        let found = self.layers.iter().find(|(id, _)| graph.label(**id) == label);
+        found.map_or_else(|| label.to_string(), |(_, name)| name.clone())
+    }
     /// What the group is called: the layers that make its units.
     pub(crate) fn title(&self, dense: &Prepared, group: &Group) -> String {
-        let makers: Vec<String> = makers(dense, group).iter().map(|n| self.node(&dense.model.graph, *n)).collect();
-        match makers.as_slice() {
-            [] => group.id.clone(),
+        let (makers, _) = layers_on(dense, group);
+        if makers.is_empty() { group.id.clone() } else { self.list(&dense.model.graph, &makers) }
+    }
+    /// The layers that read the units of the group.
+    pub(crate) fn readers(&self, dense: &Prepared, group: &Group) -> String {
+        self.list(&dense.model.graph, &layers_on(dense, group).1)
+    }
+    fn list(&self, graph: &Graph, nodes: &[NodeId]) -> String {
+        let names: Vec<String> = nodes.iter().map(|n| self.node(graph, *n)).collect();
+        match names.as_slice() {
+            [] => String::new(),
             [a] => a.clone(),
             [a, b] => format!("{a}, {b}"),
-            [a, b, ..] => format!("{a}, {b} and {} more", makers.len() - 2),
+            [a, b, ..] => format!("{a}, {b} and {} more", names.len() - 2),
         }
     }
 }
 
-/// Nodes that make the units of a group: those with weights and results on it, but for those that already read them.
-fn makers(dense: &Prepared, group: &Group) -> Vec<NodeId> {
+/// Nodes with weights on a group: those that make its units, and those that read them. A node with results on it that
+/// already reads them makes none, unless no other does.
+fn layers_on(dense: &Prepared, group: &Group) -> (Vec<NodeId>, Vec<NodeId>) {
     let graph = &dense.model.graph;
     let value = |axis| match dense.channels.axes.owner(axis) {
         AxisOwner::Value(v, _) => Some(v),
@@ -66,18 +80,20 @@ fn makers(dense: &Prepared, group: &Group) -> Vec<NodeId> {
     };
     let values: Vec<ValueId> = group.axes.iter().filter_map(|(axis, _)| value(*axis)).collect();
     let on: BTreeSet<ValueId> = values.iter().copied().collect();
-    let (mut first, mut passing, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut first, mut passing, mut last, mut seen) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
     for w in values.into_iter().filter(|v| is_weight(graph, *v)) {
         for n in graph.consumers(w).into_iter().filter(|n| seen.insert(*n)) {
             let node = graph.node(n);
-            if !node.outputs.iter().flatten().any(|v| on.contains(v)) {
-                continue;
-            }
+            let makes = node.outputs.iter().flatten().any(|v| on.contains(v));
             let reads = node.inputs.iter().flatten().any(|v| graph.constant(*v).is_none() && on.contains(v));
-            if reads { &mut passing } else { &mut first }.push(n);
+            match (makes, reads) {
+                (true, false) => first.push(n),
+                (true, true) => passing.push(n),
+                (false, _) => last.push(n),
+            }
         }
     }
-    if first.is_empty() { passing } else { first }
+    if first.is_empty() { (passing, last) } else { (first, last) }
 }
 
 /// Whether the value is a matrix or more of parameters: vectors scale and shift what others made.
@@ -123,5 +139,6 @@ mod tests {
         let names = Names::of(&dense.model.graph);
         let titles: Vec<String> = dense.channels.groups.iter().map(|g| names.title(&dense, g)).collect();
         assert_eq!(titles, ["a", "blocks.0.fc"]);
+        assert_eq!(names.readers(&dense, &dense.channels.groups[0]), "blocks.0.fc");
     }
 }

@@ -9,6 +9,7 @@ use crate::cmd::samples::{SampleArgs, calibration};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
+use crate::names::Names;
 use crate::output;
 use crate::record::LockedFile;
 use crate::talk::Talk;
@@ -231,8 +232,13 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        let graph = &self.dense.model.graph;
+        let names = Names::of(graph);
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
-        warnings.extend(skipped.map(|(node, why)| format!("the weights of `{node}` were not re-solved: {why}")));
+        warnings.extend(
+            skipped
+                .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
+        );
         if best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }

@@ -31,7 +31,7 @@ pub(crate) struct InspectArgs {
     /// Model to look at.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// List every group with the layers that make its units, and its axes (all of them with --json).
+    /// List every group with the layers that make its units and those that read them; --json has all its axes.
     #[arg(long)]
     groups: bool,
     /// Do the analysis once more and tell how long it takes.
@@ -78,9 +78,8 @@ struct Group {
     title: String,
     units: u64,
     axes: Vec<String>,
-    /// Those of constants.
-    #[serde(skip)]
-    weights: Vec<String>,
+    /// The layers that read them.
+    readers: String,
     /// Weight elements that sit in a slot of the group.
     params: u64,
     /// Multiply-accumulates that go through a slot of the group; null where sizes are open.
@@ -141,14 +140,12 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
 
 fn group(dense: &Prepared, names: &Names, g: &sparsec_analysis::Group, bound: Option<&mut Facts>) -> Group {
     let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
-    let weight = |axis| matches!(axes.owner(axis), AxisOwner::Value(v, _) if graph.constant(v).is_some());
-    let weights = g.axes.iter().filter(|(axis, _)| weight(*axis));
     Group {
         id: g.id.clone(),
         title: names.title(dense, g),
         units: g.units.len() as u64,
         axes: g.axes.iter().map(|(axis, _)| axes.label(graph, *axis)).collect(),
-        weights: weights.map(|(axis, _)| axes.label(graph, *axis)).collect(),
+        readers: names.readers(dense, g),
         params: g.params,
         macs: bound.map(|facts| macs_on(dense, facts, g)),
     }
@@ -210,15 +207,13 @@ fn some(all: &[String], most: usize) -> String {
 }
 
 fn groups_text(groups: &[Group]) -> String {
-    const AXES: usize = 4;
     let row = |g: &Group| {
         let macs = g.macs.map_or(String::new(), count);
-        let others = g.axes.len() - g.weights.len();
-        let axes = format!("{}; {}", some(&g.weights, AXES), plural(others, "activation", "activations"));
-        vec![g.title.clone(), g.id.clone(), g.units.to_string(), count(g.params), macs, axes]
+        vec![g.title.clone(), g.readers.clone(), g.id.clone(), g.units.to_string(), count(g.params), macs]
     };
     let rows: Vec<Vec<String>> = groups.iter().map(row).collect();
-    let columns = [Text("group"), Text("id"), Number("units"), Number("parameters"), Number("MACs"), Text("axes")];
+    let columns =
+        [Text("made by"), Text("read by"), Text("group"), Number("units"), Number("parameters"), Number("MACs")];
     fitted(&columns, &rows, screen())
 }
 
