@@ -117,7 +117,8 @@ impl Page {
             kernels_left_out,
             memory: chart::memory_chart(&r.before.timeline, &r.after.timeline),
             memory_text: format!(
-                "At most {} live at once before and {} after: no runtime can hold less. This one is taken to hold {} and {}, as it plans its buffers.",
+                "The largest set that lives at once takes {} before and {} after: no runtime can do with less. With the buffers that \
+                 this target's runtime plans, it is {} and {}.",
                 peaks.0, peaks.1, held.0, held.1
             ),
             groups_left_out: groups.len().saturating_sub(MAX_ROWS),
@@ -171,7 +172,8 @@ fn cards(r: &Report) -> Vec<Card> {
     };
     let (bm, am) = (b.memory_bytes, a.memory_bytes);
     let mut memory = whole("Peak memory", bm.peak, am.peak, text::bytes);
-    memory.more = format!("{} weights, {} activations held", text::bytes(am.weights), text::bytes(am.activations));
+    memory.more =
+        format!("{} weights, {} activations as planned", text::bytes(am.weights), text::bytes(am.activations));
     let mut cards = vec![latency];
     cards.extend(metric(b.metric.as_ref(), a.metric.as_ref()));
     cards.push(memory);

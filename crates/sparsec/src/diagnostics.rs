@@ -37,15 +37,15 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0003",
         "cannot write an output",
-        "A file could not be created, written or renamed. Files appear whole or not at all, so what was there before is unchanged.",
+        "A file could not be created, written or renamed, or a folder is where a file should be, or a file where a folder should be. Files appear whole or not at all, so what was there before is unchanged.",
         "look at the path, its permissions and the free space of the disk. The folder of the output must be writable, too: a \
          temporary file is made there.",
     ),
     entry(
         "S0004",
         "interrupted",
-        "Ctrl-C was pressed. Nothing was written; earlier outputs are whole.",
-        "run the command again. A second Ctrl-C ends the process at once.",
+        "Ctrl-C was pressed. No output was written; earlier ones are whole. `compile` and `sensitivity` keep what they had measured.",
+        "run the command again: it goes on from what was measured. A second Ctrl-C ends the process at once.",
     ),
     entry(
         "S0005",

@@ -45,7 +45,7 @@ pub(crate) fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
 }
 
 /// `text` in lines of at most `width`, broken at blanks where there are any.
-fn lines(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     let mut out = vec![String::new()];
     for word in text.split(' ') {
         let used = out.last().map_or(0, |l| l.chars().count());

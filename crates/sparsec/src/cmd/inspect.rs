@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::held_back::{HeldBack, held_back};
 use crate::names::Names;
 use crate::table::Column::{Number, Text};
-use crate::table::{count, fitted, plural, screen};
+use crate::table::{count, fitted, lines, plural, screen};
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
@@ -166,6 +166,9 @@ fn frozen(channels: &Channels, graph: &Graph, names: &Names) -> Vec<Frozen> {
     channels.frozen.iter().filter_map(one).collect()
 }
 
+/// What lines go on with below the first.
+const INDENT: &str = "            ";
+
 fn text(i: &Inspection, all: bool) -> String {
     let mut out = String::new();
     for (what, ports) in [("input", &i.inputs), ("output", &i.outputs)] {
@@ -175,8 +178,9 @@ fn text(i: &Inspection, all: bool) -> String {
     }
     let operators: Vec<String> = i.operators.iter().map(|(op, n)| format!("{n} {op}")).collect();
     let percent = 100.0 * i.params_prunable as f64 / i.params.max(1) as f64;
-    out += &format!("operators   {}\n", operators.join(", "));
-    out += &format!("            (of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
+    let operators = lines(&operators.join(", "), screen() - INDENT.len());
+    out += &format!("operators   {}\n", operators.join(&format!("\n{INDENT}")));
+    out += &format!("{INDENT}(of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
     let macs = match (i.macs, i.macs_prunable) {
@@ -222,7 +226,7 @@ fn held_back_text(rows: &[HeldBack]) -> String {
     let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = rows.iter().partition(|r| r.window);
     let mut out = String::new();
     let row = |r: &&HeldBack| {
-        let why = r.node.as_ref().map_or(r.reason.clone(), |n| format!("{} ({n})", r.reason));
+        let why = r.node.as_ref().map_or(r.reason.clone(), |n| format!("{}: {n}", r.reason));
         let why = r.remedy.as_ref().map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
         let macs = r.macs.map_or(String::new(), count);
         vec![why, r.slots.to_string(), count(r.params), macs, some(&r.axes, AXES)]
