@@ -247,7 +247,9 @@ fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
         Better::Higher => b.value.total_cmp(&after.value),
         Better::Lower => after.value.total_cmp(&b.value),
     });
-    let signed = |d: f64| if d < 0.0 { format!("−{:.digits$}", -d) } else { format!("+{d:.digits$}") };
+    // A difference of percentages is no percentage.
+    let points = if after.unit == "%" { " points" } else { "" };
+    let signed = |d: f64| format!("{}{:.digits$}{points}", if d < 0.0 { '−' } else { '+' }, d.abs());
     let samples = if after.samples == 1 { "1 sample".to_string() } else { format!("{} samples", after.samples) };
     Some(Card {
         title: format!("Metric: {}", text::clean(&after.name)),

@@ -27,11 +27,16 @@ pub(crate) struct HeldBack {
     pub(crate) window: bool,
 }
 
+/// A reason and the node that states it.
+type Statement<'a> = (&'a Reason, Option<NodeId>);
+/// Frozen axes with their constants.
+type Stuck<'a> = Vec<(ValueId, &'a FrozenAxis)>;
+
 /// Frozen axes by reason and node, those that hold back most first. `bound` are facts with sizes bound.
 pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) -> Vec<HeldBack> {
     let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
     let macs = bound.map(|facts| macs_by_node(dense, facts));
-    let mut alike: BTreeMap<(&Reason, Option<NodeId>), Vec<(ValueId, &FrozenAxis)>> = BTreeMap::new();
+    let mut alike: BTreeMap<Statement, Stuck> = BTreeMap::new();
     for f in &dense.channels.frozen {
         if let AxisOwner::Value(v, _) = axes.owner(f.axis) {
             // Every kernel of a convolution states the same.
@@ -39,7 +44,7 @@ pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) 
             alike.entry((&f.freeze.reason, node)).or_default().push((v, f));
         }
     }
-    let row = |((reason, node), all): ((&Reason, Option<NodeId>), Vec<(ValueId, &FrozenAxis)>)| {
+    let row = |((reason, node), all): (Statement, Stuck)| {
         let mut of_value: BTreeMap<ValueId, Vec<&FrozenAxis>> = BTreeMap::new();
         all.iter().for_each(|(v, f)| of_value.entry(*v).or_default().push(f));
         let held: BTreeMap<ValueId, u64> = of_value.into_iter().map(|(v, fs)| (v, elements(dense, v, &fs))).collect();

@@ -7,7 +7,7 @@ use crate::output;
 use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
-use sparsec::drive::{Curves, GroupCurve, Known, Observer, Prepared, Samples, measure};
+use sparsec::drive::{Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, measure};
 use sparsec_cost::Target;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -50,8 +50,10 @@ impl Measurement<'_> {
 
 /// Measures the curves, with what an earlier run of the same measurement left in the file `store`.
 pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Result<Curves, CliError> {
-    let run = |known: &dyn Known| measure(what.dense, what.runtime, what.samples, what.target, known, watch);
-    let Some(key) = what.key()? else { return Ok(run(&sparsec::drive::Nothing)?) };
+    let run = |known: &dyn Known| -> Result<Curves, CliError> {
+        Ok(measure(what.dense, what.runtime, what.samples, what.target, known, watch)?)
+    };
+    let Some(key) = what.key()? else { return run(&Nothing) };
     let store = Store::open(store, key);
     if let Some(curves) = store.curves().filter(|c| c.check(what.dense).is_ok()) {
         watch.note(&format!("curves are those that an earlier run measured (`{}`)", store.path.display()));
@@ -65,7 +67,7 @@ pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Resul
         Err(e) => {
             // What ended the run is worth more to the user than that this failed, too.
             let _ = store.save();
-            Err(e.into())
+            Err(e)
         }
     }
 }
