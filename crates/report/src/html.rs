@@ -247,9 +247,7 @@ fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
         Better::Higher => b.value.total_cmp(&after.value),
         Better::Lower => after.value.total_cmp(&b.value),
     });
-    // A difference of percentages is no percentage.
-    let points = if after.unit == "%" { " points" } else { "" };
-    let signed = |d: f64| format!("{}{:.digits$}{points}", if d < 0.0 { '−' } else { '+' }, d.abs());
+    let signed = |d: f64| format!("{}{:.digits$}", if d < 0.0 { '−' } else { '+' }, d.abs());
     let samples = if after.samples == 1 { "1 sample".to_string() } else { format!("{} samples", after.samples) };
     Some(Card {
         title: format!("Metric: {}", text::clean(&after.name)),
