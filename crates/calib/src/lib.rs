@@ -18,5 +18,5 @@ pub use error::CalibError;
 pub use gram::{Gram, Passes, grams, rows};
 pub use linear::Linear;
 pub use rank::{Ranking, rank};
-pub use sensitivity::{Probe, Reference, Sensitivity, sensitivity};
+pub use sensitivity::{Known, Probe, Reference, Sensitivity, sensitivity};
 pub use weight::{Weight, compensate};

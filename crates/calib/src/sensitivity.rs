@@ -66,19 +66,37 @@ pub struct Probe<'a> {
     pub ridge: f64,
 }
 
-/// Divergence of the output for each (group, units kept) of `work`, with the group's `rankings`. Probes are independent,
-/// so they run side by side; `step` is told of each that is done and says whether to stop.
+/// What earlier runs measured. Whoever keeps it answers for the model, the samples and all else being the same.
+pub trait Known: Sync {
+    /// Error of a group at a count, where it is known.
+    fn error(&self, group: &str, keep: u32) -> Option<f64>;
+    /// Is told of one that was measured.
+    fn found(&self, group: &str, keep: u32, error: f64);
+}
+
+/// Divergence of the output for each (group, units kept) of `work`, with the group's `rankings`, but for what is `known`.
+/// Probes are independent, so they run side by side; `step` is told of each that is done and says whether to stop.
 pub fn sensitivity(
     probe: &Probe,
     rankings: &[Ranking],
     work: &[(usize, u32)],
+    known: &dyn Known,
     step: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<f64>, CalibError> {
+    let one = |&(g, keep): &(usize, u32)| -> Result<f64, CalibError> {
+        if step() {
+            return Err(CalibError::Interrupted);
+        }
+        let id = &probe.channels.groups[g].id;
+        if let Some(error) = known.error(id, keep) {
+            return Ok(error);
+        }
+        let error = probe.measure(g, &rankings[g], keep)?;
+        known.found(id, keep, error);
+        Ok(error)
+    };
     // Collected before errors are looked at, so that the error reported is the first in order.
-    let measured: Vec<Result<f64, CalibError>> = work
-        .par_iter()
-        .map(|&(g, keep)| if step() { Err(CalibError::Interrupted) } else { probe.measure(g, &rankings[g], keep) })
-        .collect();
+    let measured: Vec<Result<f64, CalibError>> = work.par_iter().map(one).collect();
     measured.into_iter().collect()
 }
 

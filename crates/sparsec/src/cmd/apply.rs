@@ -5,7 +5,8 @@ use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::table::{bytes, count};
+use crate::output;
+use crate::table::{bytes, count, plural};
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
@@ -54,6 +55,7 @@ struct Applied {
 
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
@@ -81,13 +83,13 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         recovered: out.recovered.iter().filter(|r| r.outcome.is_ok()).count(),
     };
     let text = format!(
-        "{}: {} groups cut, {} of {} parameters left, {}, weights of {} nodes re-solved\n",
+        "{}: {} cut, {} of {} parameters left, {}, weights of {} re-solved\n",
         applied.output,
-        applied.groups,
+        plural(applied.groups, "group", "groups"),
         count(applied.params_after),
         count(applied.params_before),
         bytes(file_bytes),
-        applied.recovered
+        plural(applied.recovered, "node", "nodes")
     );
     talk.result("apply", &applied, &text).map_err(CliError::Stdout)?;
     Ok(Exit::Done)

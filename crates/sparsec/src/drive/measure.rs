@@ -3,7 +3,7 @@
 use super::memory::{bound, bytes_of, first};
 use super::{DriveError, Observer, Prepared, Samples};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{CalibError, Consumer, Other, Probe, Ranking, Reference, Sensitivity};
+use sparsec_calib::{CalibError, Consumer, Known, Other, Probe, Ranking, Reference, Sensitivity};
 use sparsec_calib::{consumers, grams, rank, sensitivity};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Facts, ValueId};
@@ -84,7 +84,18 @@ const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
 const LEAST_SHARE: f64 = 0.1;
 
-/// Ranks every group's units and measures its curve.
+/// Nothing is known, and nothing kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Known for Nothing {
+    fn error(&self, _: &str, _: u32) -> Option<f64> {
+        None
+    }
+    fn found(&self, _: &str, _: u32, _: f64) {}
+}
+
+/// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
 ///
 /// Groups are measured part by part, so that the statistics of a part fit into memory; each part runs the samples once.
 pub fn measure(
@@ -92,6 +103,7 @@ pub fn measure(
     runtime: &dyn Runtime,
     samples: &Samples,
     target: &Target,
+    known: &dyn Known,
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
@@ -152,7 +164,7 @@ pub fn measure(
             mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
             ridge: RIDGE,
         };
-        let errors = sensitivity(&probe, &rankings, &work, &step)?;
+        let errors = sensitivity(&probe, &rankings, &work, known, &step)?;
         found.extend(part.map(|g| {
             let own = work.iter().zip(&errors).filter(|((of, _), _)| *of == g);
             own.map(|((_, keep), error)| (*keep, *error)).collect()

@@ -12,14 +12,15 @@ mod verify;
 
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
-pub use measure::{Curves, GroupCurve, measure};
+pub use measure::{Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
-pub use share::macs;
+pub use share::{macs, macs_by_node, macs_on};
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
+pub use sparsec_calib::Known;
 use sparsec_ir::TensorError;
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
