@@ -41,6 +41,8 @@ pub(crate) struct SensitivityArgs {
 #[derive(Serialize)]
 struct Measured<'a> {
     output: String,
+    /// Samples that were used.
+    samples: u64,
     groups: &'a [GroupCurve],
 }
 
@@ -56,7 +58,8 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let mut json = serde_json::to_vec_pretty(&curves).map_err(|e| CliError::Stdout(e.into()))?;
     json.push(b'\n');
     output::file(&args.output, &json)?;
-    let measured = Measured { output: args.output.display().to_string(), groups: &curves.groups };
+    let (output, samples) = (args.output.display().to_string(), samples.used());
+    let measured = Measured { output, samples, groups: &curves.groups };
     talk.result("sensitivity", &measured, &text(&curves)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
