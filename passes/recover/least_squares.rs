@@ -209,10 +209,10 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
                 let mut stream = Stream::open(cx, (&walk_pruned, pruned), &walk_dense, (vec![x], vec![x]), &ahead)?;
                 let (mut of_pruned, mut of_dense) = (Moments::default(), Moments::default());
                 for range in windows(samples.len(), cx.threads.max(1)) {
-                    for (p, d) in stream.next(range)? {
+                    for batch in stream.next(range)? {
                         let error = |source| activation(cx, x, source);
-                        of_pruned.add(&p[0], *axis).map_err(error)?;
-                        of_dense.add(&kept_part(cx, x, d[0].clone())?, *axis).map_err(error)?;
+                        of_pruned.add(&batch.pruned[0], *axis).map_err(error)?;
+                        of_dense.add(&kept_part(cx, x, batch.dense[0].clone())?, *axis).map_err(error)?;
                     }
                 }
                 restate(pruned, *node, (*mean, *variance), *epsilon, (&of_pruned, &of_dense))?;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// What is solved at a node.
 pub(super) enum Step {
-    Linear(Linear),
+    Linear(Box<Linear>),
     Statistics { mean: usize, variance: usize, epsilon: f64, axis: usize },
 }
 
@@ -42,7 +42,7 @@ pub(super) fn steps(
         let whole = node.outputs.first().copied().flatten().is_some();
         let linear = Linear::of(pruned, facts, table, id).filter(|l| whole || l.inner.is_some());
         match linear {
-            Some(linear) if x_changed(linear.form.x) => out.all.push((id, Step::Linear(linear))),
+            Some(linear) if x_changed(linear.form.x) => out.all.push((id, Step::Linear(Box::new(linear)))),
             None if changed && id.index() < dense.graph.node_bound() && sums(dense, dense_facts, table, id, kept) => {
                 out.none.push(id);
             }
@@ -94,7 +94,7 @@ fn sums(
 /// Values that a step may read in either model: input, result, and both sides of a sum that the result goes into.
 pub(super) fn reads(model: &Model, table: &OpTable, (node, step): (NodeId, &Step)) -> Vec<ValueId> {
     let mut out = vec![input(model, node, step)];
-    let inner = matches!(step, Step::Linear(Linear { inner: Some(_), .. }));
+    let inner = matches!(step, Step::Linear(l) if l.inner.is_some());
     if let Some(y) = result(model, node).filter(|_| !inner) {
         out.push(y);
         out.extend(addition(model, table, y).into_iter().flat_map(|(sum, other)| [sum, other]));

@@ -106,6 +106,12 @@ fn dense_map(
     Ok((Matrix::new(outputs, inputs, values).transpose(), shift))
 }
 
+/// Values of one batch, in the order in which they were asked for.
+pub(super) struct Batch {
+    pub(super) pruned: Vec<Tensor>,
+    pub(super) dense: Vec<Tensor>,
+}
+
 /// What one step reads, with the values to put at hand on the way.
 pub(super) struct Stream<'c> {
     cx: &'c Recovery<'c>,
@@ -113,7 +119,7 @@ pub(super) struct Stream<'c> {
     dense: Side,
     batches: usize,
     /// The first batch, which is computed to know sizes.
-    first: Option<(Vec<Tensor>, Vec<Tensor>)>,
+    first: Option<Batch>,
 }
 
 /// One model's part.
@@ -141,10 +147,10 @@ impl<'c> Stream<'c> {
             let keep = walk.choose(model, &stop, &bytes, ahead);
             Ok((Side { stop, wanted, keep, found: BTreeMap::new() }, first))
         };
-        let (pruned, first_pruned) = side(walk_pruned, pruned, values.0)?;
+        let (pruned, first) = side(walk_pruned, pruned, values.0)?;
         let (dense, first_dense) = side(walk_dense, cx.dense, values.1)?;
         let batches = walk_dense.samples().len();
-        Ok(Self { cx, pruned, dense, batches, first: Some((first_pruned, first_dense)) })
+        Ok(Self { cx, pruned, dense, batches, first: Some(Batch { pruned: first, dense: first_dense }) })
     }
     /// A stream of what a linear map needs.
     pub(super) fn of_map(
@@ -158,18 +164,18 @@ impl<'c> Stream<'c> {
         let values = (std::iter::once(x).chain(other).collect(), vec![dense]);
         Self::open(cx, (walk_pruned, pruned), walk_dense, values, ahead)
     }
-    /// Values of some batches of both models, in the order in which they were asked for.
-    pub(super) fn next(&mut self, range: Range<usize>) -> Result<Vec<(Vec<Tensor>, Vec<Tensor>)>, RecoverError> {
+    /// Some batches.
+    pub(super) fn next(&mut self, range: Range<usize>) -> Result<Vec<Batch>, RecoverError> {
         let out = match self.first.take() {
             Some(first) if range == (0..1) => vec![first],
             _ => {
                 let (pruned, dense) = (self.pruned.stop.batches(range.clone())?, self.dense.stop.batches(range)?);
-                pruned.into_iter().zip(dense).collect()
+                pruned.into_iter().zip(dense).map(|(pruned, dense)| Batch { pruned, dense }).collect()
             }
         };
-        for (pruned, dense) in &out {
-            self.pruned.put_aside(pruned);
-            self.dense.put_aside(dense);
+        for batch in &out {
+            self.pruned.put_aside(&batch.pruned);
+            self.dense.put_aside(&batch.dense);
         }
         Ok(out)
     }
@@ -181,9 +187,9 @@ impl<'c> Stream<'c> {
         form: &'f Contraction,
     ) -> Result<Vec<Part<'f>>, RecoverError> {
         let (cx, x) = (self.cx, self.pruned.wanted[0]);
-        let part = |(pruned, dense): (Vec<Tensor>, Vec<Tensor>)| {
-            let y = target.tensor(cx, &pruned, &dense[0])?;
-            Part::new(&pruned[0], &y, form).map_err(|source| activation(cx, x, source))
+        let part = |batch: Batch| {
+            let y = target.tensor(cx, &batch.pruned, &batch.dense[0])?;
+            Part::new(&batch.pruned[0], &y, form).map_err(|source| activation(cx, x, source))
         };
         self.next(range)?.into_iter().map(part).collect()
     }

@@ -1,4 +1,7 @@
-//! Times the ranking of a group of single channels: `rank_time [N …]`.
+//! Times the ranking of groups of single channels: `cargo run --release --example rank_time -- 1024 3072`.
+
+#![allow(clippy::print_stdout, reason = "a command for people")]
+
 use sparsec_calib::rank;
 use sparsec_linalg::{Matrix, add_gram};
 
@@ -14,6 +17,10 @@ fn main() {
         let consumers = [(gram(2 * n), gram(n / 4), (0..n).map(|u| vec![u]).collect::<Vec<_>>())];
         let start = std::time::Instant::now();
         let ranking = rank(n, &consumers, &|| false).expect("nothing stops it");
-        println!("{n} units: {:.2} s, first {:?}", start.elapsed().as_secs_f64(), &ranking.order[..3]);
+        println!(
+            "{n} units: {:.2} s, first {:?}",
+            start.elapsed().as_secs_f64(),
+            ranking.order.iter().take(3).collect::<Vec<_>>()
+        );
     }
 }

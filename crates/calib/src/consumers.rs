@@ -12,7 +12,7 @@ pub enum Other {
     /// A constant, along this axis of it.
     Constant(ValueId, usize),
     /// The weight of a grouped linear node.
-    Grouped(ValueId, Contraction),
+    Grouped(ValueId, Box<Contraction>),
     /// Another activation, along this axis of it.
     Activation(ValueId, usize),
 }
@@ -95,7 +95,7 @@ pub fn consumers(model: &Model, facts: &Facts, table: &OpTable, channels: &Chann
         if let Some((form, (Some(x), Some(w)))) = form.map(|f| (f.clone(), (node.inputs[f.x], node.inputs[f.w]))) {
             // Inputs of one group meet only outputs of it, which a link between whole axes does not say.
             sums.retain(|s| s.0 != id || !matches!(s.3, Other::Constant(v, _) if v == w));
-            sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
+            sums.push((id, x, form.x_axis, Other::Grouped(w, Box::new(form))));
         }
     }
     sums.sort_by_key(|s| (s.0, s.1, s.2));

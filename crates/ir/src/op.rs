@@ -89,9 +89,11 @@ pub enum Affine {
     Never,
 }
 
+type AffineFn = fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>;
+
 impl Affine {
     /// The rule, where there is one.
-    pub fn rule(self) -> Option<fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>> {
+    pub fn rule(self) -> Option<AffineFn> {
         match self {
             Self::By(rule) | Self::Sum(rule) => Some(rule),
             Self::Never => None,

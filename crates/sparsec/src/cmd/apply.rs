@@ -49,6 +49,8 @@ struct Applied {
     params_before: u64,
     params_after: u64,
     file_bytes: u64,
+    /// Samples that were used.
+    samples: u64,
     /// Nodes whose weights were re-solved.
     recovered: usize,
 }
@@ -60,15 +62,22 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
     let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
+    let mut used = 0;
     let mut out = match &args.data {
         None => cut(&dense, &removal)?,
         Some(path) => {
             let runtime = runtime(global)?;
             let samples = args.samples.calibration(path, &dense.model, talk, global.threads())?;
+            used = samples.used();
             cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
         }
     };
     watch.clear();
+    for r in &out.recovered {
+        if let Err(why) = &r.outcome {
+            talk.note(&format!("the weights of `{}` were not re-solved: {why}", r.node));
+        }
+    }
     stamp(&mut out.model, &plan_sha256);
     sparsec_onnx::save(&out.model, &args.output, sparsec_onnx::Weights::AsLoaded)?;
     let metadata = std::fs::metadata(&args.output);
@@ -80,6 +89,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         params_before: params(&dense.model),
         params_after: params(&out.model),
         file_bytes,
+        samples: used,
         recovered: out.recovered.iter().filter(|r| r.outcome.is_ok()).count(),
     };
     let text = format!(

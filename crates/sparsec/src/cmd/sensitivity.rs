@@ -44,6 +44,8 @@ pub(crate) struct SensitivityArgs {
 #[derive(Serialize)]
 struct Measured<'a> {
     output: String,
+    /// Samples that were used.
+    samples: u64,
     groups: &'a [GroupCurve],
 }
 
@@ -73,7 +75,8 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     output::file(&args.output, &json)?;
     // Its contents are in the output now. That it cannot be removed changes nothing.
     let _ = std::fs::remove_file(&partial);
-    let measured = Measured { output: args.output.display().to_string(), groups: &curves.groups };
+    let (output, samples) = (args.output.display().to_string(), samples.used());
+    let measured = Measured { output, samples, groups: &curves.groups };
     talk.result("sensitivity", &measured, &text(&curves, &dense, &measured.output)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

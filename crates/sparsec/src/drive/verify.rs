@@ -148,3 +148,32 @@ fn indexed(dense: &Prepared, value: ValueId) -> Option<u64> {
     }
     least
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::{Quiet, prepare};
+
+    #[test]
+    fn whole_inputs_stay_below_what_they_index() {
+        let text = "g (int64[n,5] i, int64[n,5] k, float[n,3] x, bool[n,1] b, int32[n,2] c) => (p, q, z, w, u)
+            <float[9,4] t = [\"location\": \"random:1\"], int64[2] flat = {-1, 1}, int64 d = {6}, float[2] v = {0.0, 1.0}>
+            { f = Reshape (i, flat) p = Gather (t, f) q = OneHot (k, d, v) z = Relu (x) w = Not (b) u = Neg (c) }";
+        let dense = prepare(&sparsec_testkit::model(text), None, &Quiet).unwrap();
+        let inputs = random_inputs(&dense, 1, 40).unwrap();
+        let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
+        assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);
+    }
+
+    #[test]
+    fn whole_outputs_differ_by_the_share_of_elements() {
+        let model = |k: i64| {
+            let text = format!("g (int64[4] i) => (o) <int64[4] k = {{0, 0, 0, {k}}}> {{ o = Add (i, k) }}");
+            sparsec_testkit::model(&text)
+        };
+        let runtime = sparsec_runtime::default_runtime().unwrap();
+        let inputs = [Tensor::i64(&[4], &[1, 2, 3, 4])];
+        let found = compare(&model(0), &model(900), runtime.as_ref(), &inputs).unwrap();
+        assert_eq!(found, Comparison { max_abs_error: 900.0, max_rel_error: 0.25 });
+    }
+}
