@@ -6,7 +6,7 @@
 //!  R3  Axes of the indices are those of the result, or of the updates.
 //!  R4  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::content::dims;
+use crate::form::dims;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, ShapeRule,

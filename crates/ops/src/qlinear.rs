@@ -36,9 +36,9 @@ const fn row(
 
 pub(crate) const OPS: &[OpDef] = &[
     row("QLinearAdd", |n| joined(n, &[0, 3], 7), |n, r| relate_joined(n, &[0, 3], r), light),
-    row("QLinearAveragePool", |n| pooled(n, pool::window_shape), |n, r| relate_pooled(n, r), pool::work),
+    row("QLinearAveragePool", |n| pooled(n, pool::window_shape), relate_pooled, pool::work),
     row("QLinearConcat", concat_shape, relate_concat, moves),
-    row("QLinearGlobalAveragePool", |n| pooled(n, pool::global_shape), |n, r| relate_pooled(n, r), pool::work),
+    row("QLinearGlobalAveragePool", |n| pooled(n, pool::global_shape), relate_pooled, pool::work),
     row("QLinearLeakyRelu", |n| like(n, 4), unary::relate, light),
     row("QLinearMul", |n| joined(n, &[0, 3], 7), |n, r| relate_joined(n, &[0, 3], r), light),
     row("QLinearSigmoid", |n| like(n, 4), unary::relate, heavy),
