@@ -118,17 +118,16 @@ fn spelled(model: &mut Model, facts: &Facts, cx: &mut PassCx) -> Result<Changed,
 
 /// Gives `value` its contents, and removes the nodes that nobody needs any more.
 fn become_constant(graph: &mut Graph, value: ValueId, tensor: Arc<Tensor>) {
-    let mut idle: Vec<NodeId> = graph.producer(value).into_iter().collect();
+    // A set: a node may become idle on account of several readers.
+    let mut idle: BTreeSet<NodeId> = graph.producer(value).into_iter().collect();
     graph.detach_as_constant(value, tensor);
     let unread = |graph: &Graph, v: &ValueId| graph.value(*v).uses.is_empty() && !graph.is_output(*v);
-    while let Some(node) = idle.pop() {
+    while let Some(node) = idle.pop_last() {
         let n = graph.node(node);
         if n.outputs.iter().flatten().all(|v| unread(graph, v)) {
             let operands: BTreeSet<ValueId> = n.inputs.iter().flatten().copied().collect();
             graph.remove_node(node);
-            // Two operands may be results of one node: it is looked at once.
-            let producers: BTreeSet<NodeId> = operands.into_iter().filter_map(|v| graph.producer(v)).collect();
-            idle.extend(producers);
+            idle.extend(operands.into_iter().filter_map(|v| graph.producer(v)));
         }
     }
 }

@@ -232,24 +232,26 @@ fn fill(
     let mut bytes = tensor.bytes()?.to_vec();
     let bits = tensor.elem.bits() as usize;
     let stride = |axis: usize| tensor.dims[axis + 1..].iter().product::<u64>() as usize;
+    let along = |i: usize, axis: usize| i / stride(axis) % tensor.dims[axis] as usize;
     let (inner, len) = (stride(axis), tensor.dims[axis] as usize);
-    for i in (0..tensor.count() as usize).filter(|i| gone.contains(&((i / inner % len) as u32))) {
-        if !bits.is_multiple_of(8) {
-            (i * bits..(i + 1) * bits).for_each(|bit| bytes[bit / 8] &= !(1 << (bit % 8)));
-            continue;
+    let zeros = match point {
+        Some((p, _)) if p.elem != tensor.elem => {
+            return Err(TensorError::Elem { elem: p.elem, wanted: "a zero point" });
         }
-        let width = bits / 8;
-        let to = &mut bytes[i * width..(i + 1) * width];
-        let Some((point, point_axis)) = point else {
-            to.fill(0);
-            continue;
-        };
-        let which = match point_axis {
-            Some(a) if point.count() > 1 => i / stride(a as usize) % tensor.dims[a as usize] as usize,
+        Some((p, _)) => p.bytes()?.clone(),
+        None => vec![0; bits.div_ceil(8)].into(),
+    };
+    for i in (0..tensor.count() as usize).filter(|i| gone.contains(&((i / inner % len) as u32))) {
+        let which = match point {
+            Some((p, Some(a))) if p.count() > 1 => along(i, a as usize),
             _ => 0,
         };
-        let number = point.bytes()?.get(which * width..(which + 1) * width).filter(|_| point.elem == tensor.elem);
-        to.copy_from_slice(number.ok_or(TensorError::Elem { elem: point.elem, wanted: "a zero point" })?);
+        // Elements are bits, lowest first, and may share a byte.
+        for bit in 0..bits {
+            let (from, to) = (which * bits + bit, i * bits + bit);
+            let one = zeros.get(from / 8).is_some_and(|b| b >> (from % 8) & 1 == 1);
+            bytes[to / 8] = bytes[to / 8] & !(1 << (to % 8)) | u8::from(one) << (to % 8);
+        }
     }
     Tensor::raw(tensor.elem, tensor.dims.clone(), bytes.into())
 }

@@ -1,8 +1,8 @@
 //! Attention over projected queries, keys and values. Spec: com.microsoft `MultiHeadAttention`,
 //! `GroupQueryAttention` (1).
-//!  R1  `MultiHeadAttention`: queries, keys and values are heads × numbers of a head (rule H1 of `heads.rs`). Queries are
-//!      contracted with keys; y is the heads times the numbers of the values. Keys and values that are split already
-//!      have the heads on axis 1 and the numbers on axis 3, as past and present ones do.
+//!  R1  `MultiHeadAttention`: queries, keys and values are heads × numbers of a head (rule H1 of `heads.rs`).
+//!      Queries are contracted with keys; y is the heads times the numbers of the values. Keys and values that are
+//!      split already have the heads on axis 1 and the numbers on axis 3, as past and present ones do.
 //!  R2  Its bias runs over queries, keys and values one after the other.
 //!  R3  `GroupQueryAttention`: queries are groups × queries of a group × numbers; keys and values are groups × numbers.
 //!      Without keys the three stand in one operand, one after the other. The numbers are frozen: runtimes take heads
@@ -66,7 +66,11 @@ impl<'g> MultiHead<'g> {
         let size = size_of(q.size(2), heads)?;
         let (split, size_v) = match k.rank() {
             Some(3) => (false, size_of(v.size(2), heads)?),
-            Some(4) => (true, v.size(3).ok_or(OpError::Unsupported("a hidden size that is not known"))?),
+            Some(4) => {
+                let size_v = v.size(3).ok_or(OpError::Unsupported("a hidden size that is not known"))?;
+                heads.checked_mul(size_v).ok_or(OpError::Overflow)?;
+                (true, size_v)
+            }
             _ => return Err(packed),
         };
         Ok(Self { q, k, v, heads, size, size_v, split })
@@ -117,7 +121,8 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     if let Some(bias) = node.input(3) {
         let (keys, values) = (a.heads * a.size, a.heads * a.size_v);
-        if a.split || bias.size(0) != Some(2 * keys + values) {
+        let all = keys.checked_mul(2).and_then(|k| k.checked_add(values));
+        if a.split || all.is_none() || bias.size(0) != all {
             return Err(OpError::Unsupported("a bias of other than queries, keys and values"));
         }
         let row = |axis: AxisRef, start: u64| Row { axis, start: start as u32, step: 1 };
@@ -286,7 +291,7 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
     let past = [3, 6].into_iter().filter_map(|i| node.input(i)).find(|p| p.rank() == Some(4)).and_then(|p| p.size(2));
     let n = keys.checked_add(past.unwrap_or(0)).ok_or(OpError::Overflow)?;
     let macs = product(&[2, *batch, *m, n, *hidden])?;
-    Ok(Work { kernel: Kernel::BatchedMatMul { batch: *batch, m: *m, n, k: 2 * *hidden }, macs })
+    Ok(Work { kernel: Kernel::BatchedMatMul { batch: *batch, m: *m, n, k: hidden.saturating_mul(2) }, macs })
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod matmul;
 mod matmul_fused;
 mod matmul_nbits;
 mod matmul_quantised;
+mod microsoft;
 mod ml;
 mod one_hot;
 mod pad;

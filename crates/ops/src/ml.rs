@@ -4,7 +4,7 @@
 //!  R3  A regressor gives samples × targets; a classifier a label and the scores of its classes for each sample.
 //!  R4  Maps and sequences of them are no tensors.
 
-use crate::form::unnamed;
+use crate::form::{at_least, unnamed};
 use crate::work::heavy;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, OpDef, OpError, Relate, Resize, ShapeRule, WorkRule,
@@ -104,13 +104,15 @@ fn samples(node: &NodeRef, result: usize) -> Result<Dim, OpError> {
 }
 
 fn joined(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let sizes = node.ints("inputdimensions")?.unwrap_or_default();
-    let sum = sizes.iter().try_fold(0i64, |sum, n| sum.checked_add(*n)).ok_or(OpError::Overflow)?;
+    let sizes = at_least("inputdimensions", 0, node.ints("inputdimensions")?.unwrap_or_default())?;
+    let sum = sizes.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)).and_then(|n| i64::try_from(n).ok());
+    let sum = sum.ok_or(OpError::Overflow)?;
     Ok(vec![Fact::new(ElemType::F32, vec![samples(node, 0)?, Dim::from(sum)])])
 }
 
 fn targets(node: &NodeRef, name: &str, elem: Option<ElemType>) -> Result<Vec<Fact>, OpError> {
-    let count = Dim::from(node.int_or(name, 1)?);
+    let bad = || OpError::BadAttribute { name: name.to_string(), expected: "a positive whole number" };
+    let count = Some(node.int_or(name, 1)?).filter(|n| *n > 0).map(Dim::from).ok_or_else(bad)?;
     Ok(vec![Fact { elem, shape: Some(vec![samples(node, 0)?, count]), content: None }]) // R3
 }
 

@@ -62,6 +62,7 @@ const FAMILIES: &[Family] = families! {
     matmul_fused
     matmul_nbits
     matmul_quantised
+    microsoft
     ml
     one_hot
     pad

@@ -161,8 +161,8 @@ fn an_operator_that_the_user_teaches_is_cut_through() {
     assert_eq!(groups, ["before_weight:0", "after_weight:0"]);
     let dir = TempDir::new().unwrap();
     let wrong = file(&dir, "ops.yaml", "- domain: com.example\n  name: Mystery\n  relate: [twist]\n");
-    fails(&["inspect", &m, "--ops", &wrong], 3, "error[S0109]");
-    fails(&["inspect", &m, "--ops", &wrong], 3, "line 3, column");
+    fails(&["inspect", &m, "--ops", text(&wrong)], 3, "error[S0109]");
+    fails(&["inspect", &m, "--ops", text(&wrong)], 3, "line 3, column");
     fails(&["inspect", &m, "--ops", text(&dir.path().join("none.yaml"))], 3, "error[S0101]");
 }
 
