@@ -11,8 +11,8 @@
 //!  R5  A bias of the scores, or a sink, may have an axis of heads. Masks and lengths speak of positions.
 //!  R6  Numbers of heads and `scale` (H3) follow.
 
-use crate::content::{free_all, freeze_all};
-use crate::form::{contract, dims, mismatch, product, sizes, tie, unnamed};
+use crate::content::free_all;
+use crate::form::{contract, dims, freeze_all, mismatch, product, sizes, tie, unnamed};
 use crate::heads::{self, absorb, freeze_positions, number, size_of};
 use sparsec_ir::{
     Affine, AxisRef, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
@@ -151,7 +151,7 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     }
     if let Some(scores) = node.output(3) {
-        freeze_all(&scores, r, Reason::Rule("scores of all heads"));
+        freeze_all(r, &scores, &Reason::Rule("scores of all heads"));
         r.freeze(heads, Reason::Rule("scores of all heads"));
     }
     Ok(())
@@ -255,7 +255,7 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     // Angles, scales and norms run over the numbers of a head.
     for fixed in [7, 8, 12, 13, 14, 15].into_iter().filter_map(|i| node.input(i)) {
-        freeze_all(&fixed, r, Reason::Rule("runs over the numbers of a head"));
+        freeze_all(r, &fixed, &Reason::Rule("runs over the numbers of a head"));
     }
     for (o, axis) in [(node.input(10), 1), (node.input(11), 0)] {
         let Some(o) = o else { continue };
@@ -265,7 +265,7 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     }
     if let Some(scores) = node.output(3) {
-        freeze_all(&scores, r, Reason::Rule("scores of all heads"));
+        freeze_all(r, &scores, &Reason::Rule("scores of all heads"));
         r.freeze(groups, Reason::Rule("scores of all heads"));
         r.freeze(of_a_group, Reason::Rule("scores of all heads"));
     }

@@ -5,7 +5,8 @@
 //!  B3  An axis of size 1 relates to nothing; the result's axis is that of the larger operand.
 //!  B4  A static axis that meets a dynamic one is frozen: whether they are the same is not known before the run.
 
-use crate::content::{mismatch, unnamed};
+use crate::content::unnamed;
+use crate::form::mismatch;
 use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 
 /// The size that two aligned axes have in common; `None` where it is not known.

@@ -5,7 +5,8 @@
 //!  R4  Contents are joined.
 //!  R5  Images joined along their channels are a kernel of their own: runtimes with blocked layouts care for the parts.
 
-use crate::content::{MAX, mismatch};
+use crate::content::MAX;
+use crate::form::mismatch;
 use sparsec_ir::{
     Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
     ShapeRule, Work, WorkRule,

@@ -4,8 +4,8 @@
 //!  R2  `ConstantOfShape`: after a cut the operand holds the new sizes.
 //!  R3  `Range` counts and `EyeLike` marks a diagonal: their axes are frozen, for `EyeLike` those of x too.
 
-use crate::content::{MAX, free_all, freeze_all, freeze_sizes, unnamed};
-use crate::form::elem_attr;
+use crate::content::{MAX, free_all, freeze_sizes, unnamed};
+use crate::form::{elem_attr, freeze_all};
 use crate::work::{moves, nothing};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
@@ -118,7 +118,7 @@ fn eye_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 
 fn eye_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     for value in [node.need_input(0)?, node.need_output(0)?] {
-        freeze_all(&value, r, Reason::Rule("marks a diagonal")); // R3
+        freeze_all(r, &value, &Reason::Rule("marks a diagonal")); // R3
     }
     Ok(())
 }
@@ -146,7 +146,7 @@ fn range_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn range_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    freeze_all(&node.need_output(0)?, r, Reason::Rule("counts up")); // R3
+    freeze_all(r, &node.need_output(0)?, &Reason::Rule("counts up")); // R3
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Contents of small whole-number tensors: what shape rules read and write besides types and sizes.
 
+use crate::form::freeze_all;
 use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 
 /// Tensors with more elements do not speak of shapes; their contents are not computed.
@@ -56,14 +57,7 @@ pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Result<Dim,
 /// resize rule of the node says what it must hold.
 pub(crate) fn freeze_sizes(node: &NodeRef, index: usize, r: &mut Relations) {
     if let Some(operand) = node.input(index) {
-        freeze_all(&operand, r, Reason::Rule("holds sizes"));
-    }
-}
-
-/// Freezes every axis of a value.
-pub(crate) fn freeze_all(operand: &Operand, r: &mut Relations, reason: Reason) {
-    for axis in 0..operand.rank().unwrap_or(0) {
-        r.freeze(operand.axis(axis), reason.clone());
+        freeze_all(r, &operand, &Reason::Rule("holds sizes"));
     }
 }
 
@@ -72,16 +66,6 @@ pub(crate) fn free_all(operand: &Operand, r: &mut Relations) {
     for axis in 0..operand.rank().unwrap_or(0) {
         r.free(operand.axis(axis));
     }
-}
-
-/// The sizes of a value, or an error that names the operand.
-pub(crate) fn dims(node: &NodeRef, index: usize) -> Result<Vec<Dim>, OpError> {
-    node.need_input(index)?.fact.shape.clone().ok_or(OpError::UnknownRank { index })
-}
-
-/// An error about two sizes or shapes that do not fit.
-pub(crate) fn mismatch(what: &'static str, left: impl ToString, right: impl ToString) -> OpError {
-    OpError::Mismatch { what, left: left.to_string(), right: right.to_string() }
 }
 
 /// Position in a row of slots; negative numbers count from its end.

@@ -45,8 +45,8 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     }
     let window = Sliding::read(node, kernel_of(node, &w[2..])?)?;
     let mut out = vec![x[0].clone(), w[0].clone()]; // R5, R1
-    for axis in 2..x.len() {
-        let size = window.positions(axis - 2, &x[axis], Rounding::Down)?;
+    for (axis, d) in x.iter().enumerate().skip(2) {
+        let size = window.positions(axis - 2, d, Rounding::Down)?;
         out.push(size.unwrap_or_else(|| unnamed(node, 0, axis)));
     }
     Ok(vec![Fact { elem: node.need_input(X)?.fact.elem, shape: Some(out), content: None }])

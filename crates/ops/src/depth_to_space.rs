@@ -5,7 +5,8 @@
 //!  R2  A wide spatial axis is the product of the narrow one and the block.
 //!  R3  The block is an attribute: its rows and columns never leave.
 
-use crate::content::{mismatch, unnamed};
+use crate::content::unnamed;
+use crate::form::mismatch;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, AxisRef, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,

@@ -9,8 +9,8 @@
 //!      other indices it becomes one.
 //!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::content::{dims, slot};
-use crate::form::freeze_all;
+use crate::content::slot;
+use crate::form::{dims, freeze_all};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, Resized,

@@ -76,7 +76,7 @@ fn grid_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     if space.as_const().is_some_and(|s| Dim::from(s) != coordinates) {
         return Err(mismatch("spatial axes of theta and size", space, coordinates));
     }
-    let out = [&[batch.clone()], spatial.as_slice(), &[coordinates]].concat();
+    let out = [std::slice::from_ref(batch), spatial.as_slice(), &[coordinates]].concat();
     Ok(vec![Fact { elem: node.need_input(0)?.fact.elem, shape: Some(out), content: None }])
 }
 

@@ -7,8 +7,7 @@
 //!  R3  A slot of A that leaves is worth zero. The other axes of y are those of A.
 //!  R4  `N` and `K` follow.
 
-use crate::content::freeze_all;
-use crate::form::{freeze, product, sizes, tie, tie_same};
+use crate::form::{freeze, freeze_all, product, sizes, tie, tie_same};
 use crate::quantised::single;
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, OpDef, OpError, Operand, Reason, Relate, Relations,
@@ -84,7 +83,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     for parameter in [node.input(SCALES), zeros].into_iter().flatten() {
         match (parameter.rank(), parameter.size(0)) {
-            _ if single(&parameter) && n > 1 => freeze_all(&parameter, r, Reason::Rule("a scale of the wrong size")),
+            _ if single(&parameter) && n > 1 => freeze_all(r, &parameter, &Reason::Rule("a scale of the wrong size")),
             (Some(1), Some(len)) if len.is_multiple_of(n) => {
                 // Flat: N × what there is of each row, blocks or packed bytes.
                 let row = if Some(len / n) == b.size(1) { b.axis(1) } else { packed_row(r, len / n, inner.clone()) };
@@ -102,7 +101,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     }
     if let Some(order) = node.input(ORDER) {
-        freeze_all(&order, r, Reason::Rule("an order mixes its blocks"));
+        freeze_all(r, &order, &Reason::Rule("an order mixes its blocks"));
     }
     if let Some(bias) = node.input(BIAS) {
         tie(r, (&b, 0), (&bias, 0), "R1");

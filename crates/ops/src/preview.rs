@@ -88,7 +88,7 @@ fn flex_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
 /// Operands are the rate, the step, then as many tensors, gradients and states of each of `states` kinds.
 fn optimised(node: &NodeRef, states: usize) -> Result<Vec<Fact>, OpError> {
     let given = node.input_count().saturating_sub(2);
-    if given % (2 + states) != 0 {
+    if !given.is_multiple_of(2 + states) {
         return Err(mismatch("operands of an optimiser", given, 2 + states));
     }
     let tensors = given / (2 + states);

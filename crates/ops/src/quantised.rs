@@ -5,8 +5,8 @@
 //!  Q3  In a contraction a number is worth nothing where it equals its zero point.
 //!  Q4  Zero points of each channel that are computed at run time freeze the contracted axis: no mask can be made.
 
-use crate::content::{free_all, freeze_all};
-use crate::form::{At, tie};
+use crate::content::free_all;
+use crate::form::{At, freeze_all, tie};
 use sparsec_ir::{Fact, NodeRef, OpError, Operand, Reason, Relations, ZeroPoint};
 
 /// Whether a parameter is one number. One of unknown shape is none.
@@ -27,8 +27,8 @@ pub(crate) fn follow(node: &NodeRef, which: &[usize], owner: At, r: &mut Relatio
             }
             _ => {
                 let reason = Reason::Rule("the shape of a scale or zero point is not known");
-                freeze_all(&parameter, r, reason.clone());
-                freeze_all(owner.0, r, reason);
+                freeze_all(r, &parameter, &reason);
+                freeze_all(r, owner.0, &reason);
             }
         }
     }

@@ -9,7 +9,8 @@
 //!  R5  Static axes in a block with a dynamic one are frozen.
 //!  R6  After a cut the shape operand holds the new sizes; entries 0 and −1 stay where they still say the same.
 
-use crate::content::{freeze_sizes, mismatch, unnamed};
+use crate::content::{freeze_sizes, unnamed};
+use crate::form::mismatch;
 use crate::work::nothing;
 use sparsec_ir::{
     Affine, Attr, AxisRef, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,

@@ -6,8 +6,8 @@
 //!  R3  Where only some numbers of a head are rotated (`rotary_embedding_dim`), all are frozen.
 //!  R4  Rows of the sines and cosines are addressed by data.
 
-use crate::content::{free_all, freeze_all};
-use crate::form::{freeze, mismatch, tie, tie_same};
+use crate::content::free_all;
+use crate::form::{freeze, freeze_all, mismatch, tie, tie_same};
 use crate::heads;
 use crate::work::light;
 use sparsec_ir::{
@@ -71,7 +71,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         let reason = Reason::Rule("rotated in part");
         r.freeze(numbers, reason.clone()); // R3
         for angles in [&cos, &sin] {
-            freeze_all(angles, r, reason.clone());
+            freeze_all(r, angles, &reason);
         }
         return Ok(());
     }

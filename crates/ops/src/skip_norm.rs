@@ -5,8 +5,7 @@
 //!      end, the sum has the shape of x.
 //!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids.
 
-use crate::content::freeze_all;
-use crate::form::{dims, freeze, normalised, tie, tie_same};
+use crate::form::{dims, freeze, freeze_all, normalised, tie, tie_same};
 use crate::{broadcast, layer_norm};
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
@@ -55,7 +54,7 @@ fn relate_skip(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     broadcast::relate(node, &[x, skip], r)?; // R2
     freeze(r, &x, [rank - 1], &reason); // R1
     for parameter in (2..node.input_count()).filter_map(|i| node.input(i)) {
-        freeze_all(&parameter, r, reason.clone());
+        freeze_all(r, &parameter, &reason);
     }
     for result in (0..node.output_count()).filter_map(|i| node.output(i)) {
         freeze(r, &result, [rank - 1], &reason);
@@ -88,7 +87,7 @@ fn relate_embed(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze(r, &table, [1], &reason);
     }
     for parameter in PARAMETERS.iter().filter_map(|i| node.input(*i)) {
-        freeze_all(&parameter, r, reason.clone());
+        freeze_all(r, &parameter, &reason);
     }
     for other in [1, 7, 8].iter().filter_map(|i| node.input(*i)) {
         tie_same(r, &ids, &other, 0..2, "R3");
