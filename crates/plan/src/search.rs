@@ -5,6 +5,7 @@
 //! the cost it saves, re-priced with the true cost model, until every limit holds; then it gives back what the last
 //! steps took too much and exchanges units between groups while that lowers the error.
 
+use crate::walk::Walk;
 use thiserror::Error;
 
 /// What a plan costs.
@@ -96,8 +97,10 @@ impl Curve {
 
 /// What the search asks about counts of units kept, one for each group.
 pub trait Evaluate {
-    /// Cost of keeping so many units of each group.
+    /// Cost of keeping so many units of each group. The next question differs in a group or two.
     fn price(&self, keep: &[u32]) -> Price;
+    /// Other groups on whose counts it hangs what a count of `group` changes in the price, memory aside.
+    fn coupled(&self, group: usize) -> &[usize];
     /// Whether the caller wants to stop.
     fn interrupted(&self) -> bool;
 }
@@ -125,172 +128,36 @@ pub enum SearchError {
 
 /// Finds counts whose price holds every limit with little error; where that is impossible, the cheapest there are.
 pub fn search(curves: &[Curve], limits: &[Limit], model: &dyn Evaluate) -> Result<Outcome, SearchError> {
-    let mut s = Search { curves, limits, model, at: full(curves), locked: None };
-    s.descend()?;
-    s.climb()?;
-    s.reconsider()?;
-    s.exchange()?;
-    let keep = s.keep(&s.at);
-    let price = model.price(&keep);
+    let full = curves.iter().map(|c| c.counts.len() - 1).collect();
+    let mut walk = Walk::new(curves, limits, model, full);
+    walk.measure()?;
+    let start = walk.clone();
+    walk.descend()?;
+    walk.climb()?;
+    walk.reconsider(&start)?;
+    walk.exchange()?;
+    Ok(outcome(&walk, limits))
+}
+
+/// [`search`] from counts that were found for wider limits: quicker, and not much worse.
+pub fn search_from(
+    keep: &[u32],
+    curves: &[Curve],
+    limits: &[Limit],
+    model: &dyn Evaluate,
+) -> Result<Outcome, SearchError> {
+    let nearest = |(k, c): (&u32, &Curve)| c.counts.partition_point(|n| n < k).min(c.counts.len() - 1);
+    let mut walk = Walk::new(curves, limits, model, keep.iter().zip(curves).map(nearest).collect());
+    walk.descend()?;
+    walk.climb()?;
+    walk.exchange()?;
+    Ok(outcome(&walk, limits))
+}
+
+fn outcome(walk: &Walk, limits: &[Limit]) -> Outcome {
+    let price = walk.price();
     let unmet = limits.iter().filter(|l| l.kind.of(&price) > l.at_most).map(|l| l.kind).collect();
-    Ok(Outcome { keep, price, error: s.error(&s.at), unmet })
-}
-
-/// Every group whole.
-fn full(curves: &[Curve]) -> Vec<usize> {
-    curves.iter().map(|c| c.counts.len() - 1).collect()
-}
-
-struct Search<'a> {
-    curves: &'a [Curve],
-    limits: &'a [Limit],
-    model: &'a dyn Evaluate,
-    /// Position of each group on its curve.
-    at: Vec<usize>,
-    /// A group that the descent leaves whole.
-    locked: Option<usize>,
-}
-
-impl Search<'_> {
-    fn keep(&self, at: &[usize]) -> Vec<u32> {
-        at.iter().zip(self.curves).map(|(i, c)| c.counts[*i]).collect()
-    }
-    fn error(&self, at: &[usize]) -> f64 {
-        at.iter().zip(self.curves).map(|(i, c)| c.error[*i]).sum()
-    }
-    /// Sum over the limits of how far the price is beyond them, relative; 0 where all hold.
-    fn excess(&self, at: &[usize]) -> f64 {
-        let price = self.model.price(&self.keep(at));
-        let beyond = |l: &Limit| ((l.kind.of(&price) - l.at_most) / l.at_most.max(f64::MIN_POSITIVE)).max(0.0);
-        self.limits.iter().map(beyond).sum()
-    }
-    fn pause(&self) -> Result<(), SearchError> {
-        if self.model.interrupted() { Err(SearchError::Interrupted) } else { Ok(()) }
-    }
-
-    /// Takes the cheapest jump until every limit holds or nothing is left to take. Jumps of any length are looked at,
-    /// since a stair of the target may make a short one worthless.
-    fn descend(&mut self) -> Result<(), SearchError> {
-        let mut excess = self.excess(&self.at);
-        while excess > 0.0 {
-            self.pause()?;
-            let mut best: Option<(f64, usize, usize, f64)> = None;
-            for g in (0..self.at.len()).filter(|g| self.locked != Some(*g)) {
-                let from = self.at[g];
-                for to in (0..from).rev() {
-                    let mut trial = self.at.clone();
-                    trial[g] = to;
-                    let left = self.excess(&trial);
-                    let saved = excess - left;
-                    if saved <= 0.0 {
-                        continue;
-                    }
-                    let curve = &self.curves[g];
-                    // The added constant prefers a large saving among cuts that cost (nearly) nothing.
-                    let score = (curve.error[to] - curve.error[from] + 1e-9) / saved;
-                    if best.is_none_or(|b| score < b.0) {
-                        best = Some((score, g, to, left));
-                    }
-                    if left == 0.0 {
-                        break; // a longer jump saves nothing more
-                    }
-                }
-            }
-            match best {
-                Some((_, g, to, left)) => {
-                    self.at[g] = to;
-                    excess = left;
-                }
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives back units while every limit still holds, most error first.
-    fn climb(&mut self) -> Result<(), SearchError> {
-        if self.excess(&self.at) > 0.0 {
-            return Ok(());
-        }
-        loop {
-            self.pause()?;
-            let mut best: Option<(f64, usize)> = None;
-            for g in 0..self.at.len() {
-                if self.at[g] + 1 >= self.curves[g].counts.len() {
-                    continue;
-                }
-                let mut trial = self.at.clone();
-                trial[g] += 1;
-                let gain = self.curves[g].error[self.at[g]] - self.curves[g].error[trial[g]];
-                if best.is_none_or(|b| gain > b.0) && self.excess(&trial) == 0.0 {
-                    best = Some((gain, g));
-                }
-            }
-            match best {
-                Some((_, g)) => self.at[g] += 1,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// Tries, for each group that was cut, how the descent goes without touching it: an early step that looked cheap may
-    /// have been what made later ones dear, as when it left the target's fast path.
-    fn reconsider(&mut self) -> Result<(), SearchError> {
-        for g in 0..self.at.len() {
-            if self.at[g] + 1 == self.curves[g].counts.len() {
-                continue;
-            }
-            let mut other = Search {
-                curves: self.curves,
-                limits: self.limits,
-                model: self.model,
-                at: full(self.curves),
-                locked: Some(g),
-            };
-            other.descend()?;
-            other.climb()?;
-            let worth = |s: &Self| (s.excess(&s.at), s.error(&s.at));
-            if worth(&other) < worth(self) {
-                self.at = other.at;
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves one group down and another up while that lowers the error within the limits.
-    fn exchange(&mut self) -> Result<(), SearchError> {
-        if self.excess(&self.at) > 0.0 {
-            return Ok(());
-        }
-        // Each exchange lowers the error, so this ends; the cap bounds the time on models with hundreds of groups.
-        for _ in 0..4 * self.at.len() {
-            self.pause()?;
-            let now = self.error(&self.at);
-            let mut best: Option<(f64, Vec<usize>)> = None;
-            for up in 0..self.at.len() {
-                let reach = self.curves[up].counts.len() - 1 - self.at[up];
-                for rise in 1..=reach.min(2) {
-                    for down in (0..self.at.len()).filter(|d| *d != up) {
-                        for fall in 1..=self.at[down].min(2) {
-                            let mut trial = self.at.clone();
-                            trial[up] += rise;
-                            trial[down] -= fall;
-                            let error = self.error(&trial);
-                            let better = error < now * (1.0 - 1e-9) && best.as_ref().is_none_or(|b| error < b.0);
-                            if better && self.excess(&trial) == 0.0 {
-                                best = Some((error, trial));
-                            }
-                        }
-                    }
-                }
-            }
-            match best {
-                Some((_, at)) => self.at = at,
-                None => break,
-            }
-        }
-        self.climb()
-    }
+    Outcome { keep: walk.keep().to_vec(), price, error: walk.error(), unmet }
 }
 
 #[cfg(test)]
@@ -303,6 +170,9 @@ mod tests {
         fn price(&self, keep: &[u32]) -> Price {
             let (a, b) = (f64::from(keep[0]), f64::from(keep[1]));
             Price { macs: 3.0 * a + a * b + 5.0 * b, ..Price::default() }
+        }
+        fn coupled(&self, group: usize) -> &[usize] {
+            [&[1], &[0]][group]
         }
         fn interrupted(&self) -> bool {
             false
