@@ -131,7 +131,7 @@ pub fn measure(
             };
             views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
         }
-        rankings.push(rank(group.units.len(), &views));
+        rankings.push(rank(group.units.len(), &views, &|| watch.interrupted())?);
         watch.done(1);
     }
 
