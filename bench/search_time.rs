@@ -73,7 +73,7 @@ fn curves(groups: &[sparsec_analysis::Group]) -> Curves {
         let counts: Vec<u32> = (1..=units).filter(|k| k % STEP as u32 == 0).collect();
         let height = 0.01 + draw.unit();
         let error = counts.iter().map(|k| height * (1.0 - f64::from(*k) / f64::from(units)).powi(2)).collect();
-        GroupCurve { id: g.id.clone(), order: (0..units).collect(), counts, error }
+        GroupCurve { id: g.id.clone(), order: (0..units).collect(), counts, error, by_weight: 0 }
     };
-    Curves { schema: Curves::SCHEMA.to_string(), groups: groups.iter().map(&mut one).collect() }
+    Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: groups.iter().map(&mut one).collect() }
 }

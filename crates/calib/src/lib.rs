@@ -17,4 +17,4 @@ pub use error::CalibError;
 pub use gram::{Gram, grams, rows};
 pub use rank::{Ranking, rank};
 pub use sensitivity::{Probe, Sensitivity, divergence, sensitivity};
-pub use weight::{Weight, compensate};
+pub use weight::{Weight, compensate, unit_norms};

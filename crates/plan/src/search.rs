@@ -215,4 +215,75 @@ mod tests {
         }
         assert_eq!(out.error, best);
     }
+
+    /// A chain of layers of which each contracts what the one before makes; counts what it is asked.
+    struct Counting {
+        neighbours: Vec<Vec<usize>>,
+        asked: std::cell::Cell<u64>,
+        patience: u64,
+    }
+    impl Counting {
+        fn new(groups: usize, patience: u64) -> Self {
+            let near = |g: usize| (g.saturating_sub(1)..(g + 2).min(groups)).filter(|o| *o != g).collect();
+            Self { neighbours: (0..groups).map(near).collect(), asked: std::cell::Cell::new(0), patience }
+        }
+    }
+    impl Evaluate for Counting {
+        fn price(&self, keep: &[u32]) -> Price {
+            self.asked.set(self.asked.get() + 1);
+            let ends = 3 * (keep[0] + keep[keep.len() - 1]);
+            let inner = keep.windows(2).map(|w| w[0] * w[1]).sum::<u32>();
+            // Time goes in stairs of 8 channels.
+            let up = |k: u32| f64::from(k.next_multiple_of(8));
+            let time = keep.windows(2).map(|w| up(w[1]) * f64::from(w[0])).sum();
+            Price { macs: f64::from(ends + inner), latency_ms: time, memory: f64::from(inner), ..Price::default() }
+        }
+        fn coupled(&self, group: usize) -> &[usize] {
+            &self.neighbours[group]
+        }
+        fn interrupted(&self) -> bool {
+            self.asked.get() >= self.patience
+        }
+    }
+
+    fn curves(groups: usize) -> Vec<Curve> {
+        let counts: Vec<u32> = (1..=16).map(|i| i * 4).collect();
+        let height = |g: usize| 1.0 + (g * 7919 % 101) as f64;
+        let of = |g: usize| counts.iter().map(|c| height(g) * (1.0 - f64::from(*c) / 64.0).powi(2)).collect();
+        (0..groups).map(|g| Curve::new(counts.clone(), of(g))).collect()
+    }
+
+    #[test]
+    fn a_hundred_groups_take_few_prices_and_hundreds_not_many_more_each() {
+        let asked = |groups: usize, kind: LimitKind| {
+            let (model, curves) = (Counting::new(groups, u64::MAX), curves(groups));
+            let whole = model.price(&vec![64; groups]);
+            let out = search(&curves, &[Limit { kind, at_most: 0.5 * kind.of(&whole) }], &model).unwrap();
+            assert!(out.unmet.is_empty());
+            model.asked.get()
+        };
+        let hundred = [LimitKind::Macs, LimitKind::Latency, LimitKind::Memory].map(|kind| asked(100, kind));
+        assert_eq!(hundred, [131_954, 1, 1]);
+        assert_eq!(asked(300, LimitKind::Macs), 1);
+    }
+
+    #[test]
+    fn a_search_stops_at_the_next_price_when_asked_to() {
+        for patience in [1, 50, 2_000, 20_000] {
+            let model = Counting::new(40, patience);
+            let limit = Limit { kind: LimitKind::Macs, at_most: 70_000.0 };
+            assert_eq!(search(&curves(40), &[limit], &model), Err(SearchError::Interrupted));
+            assert_eq!(model.asked.get(), patience);
+        }
+    }
+
+    #[test]
+    fn a_search_that_goes_on_from_a_plan_holds_the_tighter_limit() {
+        let (model, curves) = (Counting::new(20, u64::MAX), curves(20));
+        let limit = |at_most| [Limit { kind: LimitKind::Macs, at_most }];
+        let wide = search(&curves, &limit(50_000.0), &model).unwrap();
+        let tight = search_from(&wide.keep, &curves, &limit(40_000.0), &model).unwrap();
+        let fresh = search(&curves, &limit(40_000.0), &model).unwrap();
+        assert!(tight.price.macs <= 40_000.0 && tight.error <= 1.02 * fresh.error, "{} {}", tight.error, fresh.error);
+    }
 }

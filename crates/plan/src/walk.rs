@@ -120,8 +120,11 @@ impl<'a> Walk<'a> {
         }
         self.price = price;
         for &(g, _) in moves {
-            let neighbours: Vec<usize> =
-                if self.entangled { (0..self.at.len()).filter(|o| *o != g).collect() } else { self.model.coupled(g).to_vec() };
+            let neighbours: Vec<usize> = if self.entangled {
+                (0..self.at.len()).filter(|o| *o != g).collect()
+            } else {
+                self.model.coupled(g).to_vec()
+            };
             if neighbours.len() <= NEIGHBOURS {
                 neighbours.iter().for_each(|n| self.forget(*n));
                 continue;

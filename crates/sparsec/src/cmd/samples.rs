@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::talk::Talk;
 use crate::values::{self, Scale};
 use clap::Args;
-use sparsec::drive::DriveError;
+use sparsec::drive::{DriveError, MOST_SAMPLES};
 use sparsec_calib::data::{DataOptions, Dataset, ImageOptions};
 use sparsec_ir::{Model, Tensor};
 use std::path::Path;
@@ -40,14 +40,11 @@ impl SampleArgs {
     }
 }
 
-/// Samples that measurements use at most: more cost time and change nothing.
-const CALIBRATION_SAMPLES: u64 = 1024;
-
 /// The samples to calibrate with: the first ones, in the order of the graph's inputs.
 pub(crate) fn calibration(data: &Dataset) -> Result<Vec<Tensor>, CliError> {
     if let (true, Some((input, t))) = (data.is_stacked(), data.inputs().first()) {
         let size = t.dims.get(1).copied().unwrap_or(1);
         return Err(DriveError::NoSampleAxis { input: input.clone(), size }.into());
     }
-    Ok(data.take(CALIBRATION_SAMPLES).inputs().iter().map(|(_, t)| t.clone()).collect())
+    Ok(data.take(MOST_SAMPLES).inputs().iter().map(|(_, t)| t.clone()).collect())
 }

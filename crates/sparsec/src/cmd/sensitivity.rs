@@ -54,6 +54,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let samples = Samples { inputs: &inputs, threads: global.threads() };
     let curves = measure(&dense, runtime.as_ref(), &samples, &target, &watch)?;
     watch.clear();
+    curves.warnings().iter().for_each(|w| talk.note(w));
     let mut json = serde_json::to_vec_pretty(&curves).map_err(|e| CliError::Stdout(e.into()))?;
     json.push(b'\n');
     output::file(&args.output, &json)?;

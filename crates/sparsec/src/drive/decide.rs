@@ -38,7 +38,7 @@ const LEAST_ERROR: f64 = 1e-6;
 /// Fewer multiplications need not take less time: a count that leaves the target's fast path can cost more than it
 /// saves. Where no latency is asked for, a plan must therefore save time too: at least a fifth of what the tightest limit
 /// saves, or where that is out of reach as much as the dense model takes. Of plans whose error is within 5 % of the
-/// least, the fastest is taken. No plan that the cost model finds slower than dense is given.
+/// least, the fastest is taken; not so where the error is too small to be told from none, or the samples are few. No plan that the cost model finds slower than dense is given.
 pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Limit]) -> Result<Decision, DriveError> {
     curves.check(dense)?;
     let full = dense.whole();
@@ -61,7 +61,7 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
         }
         let most = found.error * WORTH_A_FASTER_PLAN;
         loop {
-            if found.error < LEAST_ERROR {
+            if found.error < LEAST_ERROR || curves.few_samples() {
                 break found;
             }
             let faster = search_from(&found.keep, &table, &and_within(FASTER * found.price.latency_ms), pricing)?;

@@ -1,8 +1,9 @@
 //! What the samples say: the order of each group's units, and the curve of the output's error.
 
+use super::sampling::{LEAST_SAMPLES, Sampling, sampling};
 use super::{DriveError, Observer, Prepared};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
+use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Tensor, ValueId};
 use sparsec_passes::remove::mask;
@@ -29,6 +30,9 @@ pub struct GroupCurve {
     pub counts: Vec<u32>,
     /// Divergence of the output at each count, all other groups whole.
     pub error: Vec<f64>,
+    /// Units at the end of `order` of which the samples say nothing: the norm of their weights orders them.
+    #[serde(default)]
+    pub by_weight: u32,
 }
 
 /// Curves of all groups.
@@ -37,6 +41,9 @@ pub struct GroupCurve {
 pub struct Curves {
     /// Form of the file.
     pub schema: String,
+    /// Samples behind the curves, where that is known.
+    #[serde(default)]
+    pub samples: Option<Sampling>,
     /// One entry a group, in the model's order.
     pub groups: Vec<GroupCurve>,
 }
@@ -68,6 +75,24 @@ impl Curves {
         }
         Ok(())
     }
+    /// Whether there are fewer samples than the measurements want.
+    pub fn few_samples(&self) -> bool {
+        self.samples.as_ref().is_some_and(Sampling::few)
+    }
+    /// What a user should know of how far the curves can be trusted.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out: Vec<String> =
+            self.samples.iter().filter(|s| s.few()).map(|s| format!("{s} (`sparsec explain S0414`)")).collect();
+        let blind = |g: &&GroupCurve| g.by_weight as usize == g.order.len();
+        let blind: Vec<String> = self.groups.iter().filter(blind).map(|g| format!("`{}`", g.id)).collect();
+        if let Some((first, rest)) = blind.split_first() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more groups", rest.len()) };
+            out.push(format!(
+                "the samples say nothing of the units of {first}{more}: the norm of their weights orders them (`sparsec explain S0415`)"
+            ));
+        }
+        out
+    }
     /// Orders of the units, by group.
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
@@ -83,7 +108,7 @@ const RIDGE: f64 = 1e-3;
 /// Multiply-accumulates that one probe may cost: it compares outputs on as many samples as that allows, but on no fewer
 /// and no more than so many.
 const PROBE_WORK: u64 = 2_000_000_000;
-const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = 32..=256;
+const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = LEAST_SAMPLES..=256;
 /// Shares of a group's units at which its curve is measured.
 const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
@@ -98,6 +123,9 @@ pub fn measure(
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
+    if channels.groups.is_empty() {
+        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: Vec::new() });
+    }
     let consumers = consumers(model, facts, &dense.table, channels);
     let mut wanted: Vec<(ValueId, usize)> = Vec::new();
     for c in consumers.iter().flatten() {
@@ -123,7 +151,7 @@ pub fn measure(
             return Err(DriveError::Interrupted);
         }
         let mut views = Vec::new();
-        for c in list {
+        for c in list.iter().filter(|c| grams[&(c.x, c.axis)].varies()) {
             let covariance = match c.other {
                 // Logits see the activations as they are, not about their mean.
                 Other::Activation(..) => grams[&(c.x, c.axis)].uncentred(),
@@ -131,8 +159,16 @@ pub fn measure(
             };
             views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
         }
-        rankings.push(rank(group.units.len(), &views, &|| watch.interrupted())?);
+        let mut ranking = rank(group.units.len(), &views, &|| watch.interrupted())?;
+        if ranking.informed < group.units.len() {
+            ranking.order_rest(&unit_norms(model, channels, group)?);
+        }
+        rankings.push(ranking);
         watch.done(1);
+    }
+    let sampling = sampling(model, samples.inputs, &grams);
+    if sampling.constant || rankings.iter().all(|r| r.informed == 0) {
+        return Err(DriveError::NoInformation { samples: sampling.given, constant: sampling.constant });
     }
 
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
@@ -167,12 +203,13 @@ pub fn measure(
         let curve = Curve::new(counts, error);
         groups.push(GroupCurve {
             id: group.id.clone(),
+            by_weight: (s.ranking.order.len() - s.ranking.informed) as u32,
             order: s.ranking.order,
             counts: curve.counts,
             error: curve.error,
         });
     }
-    Ok(Curves { schema: Curves::SCHEMA.to_string(), groups })
+    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
 }
 
 /// Counts that a group may keep on the target: where each unit is `span` channels of an axis, `count · span` stays a

@@ -6,6 +6,7 @@ mod decide;
 mod measure;
 mod prepare;
 mod pricing;
+mod sampling;
 mod verify;
 
 pub use cut::{Cut, cut, cut_and_recover};
@@ -13,6 +14,7 @@ pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Samples, measure, samples_for};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
+pub use sampling::{MOST_SAMPLES, Sampling};
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
@@ -94,6 +96,25 @@ pub enum DriveError {
         /// Size of its first axis.
         size: u64,
     },
+    /// Samples that tell no unit from another.
+    #[error(
+        "the calibration samples ({samples}) tell no channel from another: {}",
+        if *constant { "every element of every input is the same" } else { "no activation that is summed over varies" }
+    )]
+    NoInformation {
+        /// How many there are.
+        samples: u64,
+        /// Whether the inputs are constant themselves.
+        constant: bool,
+    },
+    /// A size for an axis that no input has.
+    #[error("no input has an open axis `{name}`; {}", open_axes(known))]
+    NoSuchSize {
+        /// Name that was given.
+        name: String,
+        /// Names of open axes.
+        known: Vec<String>,
+    },
     /// Curves of another model.
     #[error("the curves are of another model: group `{group}` {why}")]
     Curves {
@@ -105,6 +126,14 @@ pub enum DriveError {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn open_axes(known: &[String]) -> String {
+    match known {
+        [] => "every size of the inputs is fixed".to_string(),
+        [one] => format!("there is `{one}`"),
+        more => format!("there are `{}`", more.join("`, `")),
+    }
 }
 
 // Boxed, since the error is by far the largest of all, and every result would have to make room for it.

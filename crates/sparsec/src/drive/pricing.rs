@@ -118,8 +118,10 @@ fn price(p: &sparsec_cost::Price, overhead: f64) -> Price {
 
 /// Groups that meet each group in a kernel, ascending.
 fn coupled(pricer: &Pricer, axes: &[Axis], axes_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let kernels_of: Vec<Vec<usize>> =
-        axes_of.iter().map(|list| list.iter().flat_map(|a| pricer.kernels_on(axes[*a].value)).copied().collect()).collect();
+    let kernels_of: Vec<Vec<usize>> = axes_of
+        .iter()
+        .map(|list| list.iter().flat_map(|a| pricer.kernels_on(axes[*a].value)).copied().collect())
+        .collect();
     let mut groups_on: Vec<Vec<usize>> = Vec::new();
     for (g, kernels) in kernels_of.iter().enumerate() {
         for &k in kernels {
