@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command for people")]
 
-use sparsec::drive::{Curves, DriveError, GroupCurve, Pricing, Quiet, decide, prepare};
+use sparsec::drive::{Curves, GroupCurve, Pricing, Quiet, decide, prepare};
 use sparsec_cost::Target;
 use sparsec_ir::{Attr, Dim, Draw, ElemType, Graph, Model, Node, Tensor, Type, ValueId};
 use sparsec_plan::{Evaluate, Limit, LimitKind};
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let curves = curves(&dense.channels.groups);
         let pricing = Pricing::new(&dense, facts, &target, curves.orders(), 0, &Quiet);
         let before = pricing.price(&dense.whole());
-        let seconds = |kind: LimitKind, share: f64| -> Result<f64, DriveError> {
+        let seconds = |kind: LimitKind, share: f64| -> Result<f64, Box<dyn std::error::Error>> {
             let limit = Limit { kind, at_most: share * kind.of(&before) };
             let start = Instant::now();
             decide(&dense, &curves, &pricing, &[limit])?;

@@ -46,7 +46,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Starts at `keep`, which lies on the curves.
+    /// Starts at these positions on the curves.
     pub(crate) fn new(curves: &'a [Curve], limits: &'a [Limit], model: &'a dyn Evaluate, at: Vec<usize>) -> Self {
         let keep: Vec<u32> = at.iter().zip(curves).map(|(i, c)| c.counts[*i]).collect();
         let price = model.price(&keep);

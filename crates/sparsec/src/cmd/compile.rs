@@ -321,6 +321,9 @@ fn hold(limits: &[Limit], attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError
     for _ in 1..TRIES {
         let mut tighter = asked.clone();
         for (ask, limit) in tighter.iter_mut().zip(limits).filter(|(_, l)| best.exceeds(l)) {
+            if best.decision.unmet.contains(&limit.kind) {
+                return Ok(best); // nothing more can be cut
+            }
             let margin = limit.kind.of(&best.written) - limit.kind.of(&best.decision.after);
             ask.at_most = ask.at_most.min(limit.at_most - margin);
         }

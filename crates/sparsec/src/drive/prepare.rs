@@ -66,7 +66,7 @@ impl Prepared {
         let open: BTreeSet<String> = graph
             .inputs()
             .flat_map(|v| self.facts.get(v).shape.iter().flatten())
-            .flat_map(|dim| dim.syms().into_iter().map(|s| s.to_string()))
+            .flat_map(|dim| dim.syms().map(|s| s.to_string()))
             .collect();
         if let Some(name) = sizes.keys().find(|name| !open.contains(*name)) {
             // Sizes without a name in the file are made up, and nobody means them.

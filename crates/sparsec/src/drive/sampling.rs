@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn copies_of_a_sample_count_once_and_constants_are_seen() {
         let a = Tensor::f32(&[3, 2], &[1.0, 2.0, 1.0, 2.0, 3.0, 4.0]);
-        assert_eq!((distinct(&[a.clone()], 3), constant(&a)), (2, false));
+        assert_eq!((distinct(std::slice::from_ref(&a), 3), constant(&a)), (2, false));
         let flags = Tensor::f32(&[3, 1], &[0.0, 1.0, 1.0]);
         assert_eq!(distinct(&[a, flags], 3), 3);
         assert!(constant(&Tensor::f32(&[2, 2], &[0.5; 4])));
