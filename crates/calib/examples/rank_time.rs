@@ -1,4 +1,7 @@
 //! Times the ranking of a group of single channels: `rank_time [N …]`.
+
+#![allow(clippy::print_stdout, reason = "a command for people")]
+
 use sparsec_calib::rank;
 use sparsec_linalg::{Matrix, add_gram};
 
