@@ -13,7 +13,7 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{macs, macs_on};
+use sparsec::drive::{Prepared, macs, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
@@ -109,8 +109,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let names = Names::of(graph);
-    let mut bound =
-        dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
+    let mut bound = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
     let macs = bound.as_ref().map(|facts| macs(&dense, facts));
     let held_back = held_back(&dense, &names, bound.as_ref());
     let analysis_ms = args.times.then(|| {
