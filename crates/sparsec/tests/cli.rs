@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod flow;
+mod limits;
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
