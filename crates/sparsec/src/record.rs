@@ -35,7 +35,7 @@ pub(crate) struct Lock {
 
 /// Arguments of `sparsec compile` that the lock holds in another form: as a file with its hash, the name and version of
 /// the runtime, the seed.
-const ELSEWHERE: &[&str] = &["model", "data", "eval", "target", "runtime", "random_plan"];
+const ELSEWHERE: &[&str] = &["model", "data", "eval", "target", "runtime", "random_plan", "ops"];
 /// Arguments that no byte of a result depends on.
 const WITHOUT_EFFECT: &[&str] = &["output", "json", "threads", "quiet", "verify_each", "print_after", "remarks"];
 
