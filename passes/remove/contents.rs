@@ -46,6 +46,11 @@ pub(super) fn demand(
             at = end;
             continue;
         }
+        if let Some(plain) = constant(model, now, &name, form, &wanted[at..end]) {
+            parts.push(plain);
+            at = end;
+            continue;
+        }
         let from = at;
         while at < end {
             let right = |i: &usize| has[*i] == wanted[*i];
