@@ -253,9 +253,11 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let copied = |axis: usize, size: &Dim| {
         copies && axis < x.rank().unwrap_or(0) && cut.dim(x.value, axis).as_ref() == Some(size)
     };
-    let open = |(axis, size): (usize, &Dim)| size.as_const().is_none() && !copied(axis, size);
-    let holes = (0..sizes.len()).filter(|a| entry(*a) == Some(-1)).count()
-        + sizes.iter().enumerate().filter(|s| open(*s)).count();
+    let open =
+        |(axis, size): &(usize, &Dim)| entry(*axis) == Some(-1) || size.as_const().is_none() && !copied(*axis, size);
+    let holes = sizes.iter().enumerate().filter(open).count();
+    // Where some sizes must be computed in any case, those that are stay.
+    let computed = |axis: usize, size: &Dim| holes > 1 && entries.and_then(|e| e.get(axis)) == Some(size);
     let mut dims = Vec::with_capacity(sizes.len());
     let mut zeros = false;
     for (axis, size) in sizes.into_iter().enumerate() {
@@ -263,7 +265,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         dims.push(match entry(axis) {
             Some(-1) => Dim::from(-1),
             Some(0) if copied => Dim::from(0),
-            _ if size.as_const().is_some() => size,
+            _ if size.as_const().is_some() || computed(axis, &size) => size,
             // A size that is known only at run time is better copied or left over than computed.
             _ if copied => {
                 zeros = true;
