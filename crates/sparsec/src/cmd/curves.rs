@@ -71,7 +71,7 @@ pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Resul
             Ok(curves)
         }
         Err(e) => {
-            if e.is_interruption() {
+            if matches!(&e, CliError::Drive(d) if d.is_interruption()) {
                 // What ended the run is worth more to the user than that this failed, too.
                 let _ = store.save();
             }
