@@ -81,9 +81,18 @@ impl Prepared {
         self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
     }
 
-    /// Facts with every size of the inputs bound.
+    /// Facts with every size of the inputs bound. Shapes are inferred once more: what depends on sizes in a way that has
+    /// no formula, such as a range that ends before the axis does, becomes a number too.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
-        self.facts.bind(&|s| sizes.get(s).copied())
+        let size = |s: &str| sizes.get(s).copied();
+        let mut model = self.model.clone();
+        for v in self.model.graph.inputs() {
+            let bound = self.facts.get(v).bind(&size);
+            if let (Some(elem), Some(shape)) = (bound.elem, bound.shape) {
+                model.graph.set_type(v, Some(Type::Tensor { elem, shape: Some(shape) }));
+            }
+        }
+        infer(&model, &self.table).facts.bind(&size)
     }
 
     /// Sizes that samples of these shapes (first axis: samples) give to the symbols of the inputs, with one sample.
