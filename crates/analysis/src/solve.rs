@@ -219,14 +219,11 @@ fn refine(
     let mut clashes = BTreeSet::new();
     // Tying factors can make further rows equal; every round but the last makes a union or a refinement.
     loop {
-        let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
-        for (i, p) in work.iter().enumerate() {
-            rows.entry(axes.slots(p.flat).map(|s| forest.find(s)).collect()).or_default().push(i);
-        }
+        let rows = equal_rows(axes, forest, &work);
         let mut changed = false;
         let mut added = Vec::new();
         let mut dropped = Vec::new();
-        for same in rows.values().filter(|s| s.len() > 1) {
+        for same in &rows {
             let first = work[same[0]].clone();
             for &other in &same[1..] {
                 let second = work[other].clone();
@@ -245,7 +242,11 @@ fn refine(
                 } else if let Some(digits) = common_digits(&lens(&a), &lens(&b)) {
                     let ids: Option<Vec<_>> =
                         digits.iter().map(|&d| axes.push(AxisOwner::Digit, u64::from(d))).collect();
-                    let Some(ids) = ids else { continue };
+                    let Some(ids) = ids else {
+                        // No room for the digits' slots: the row stays whole.
+                        clashes.insert(second.flat);
+                        continue;
+                    };
                     forest.grow(axes.slot_count());
                     for (product, factors) in [(&first, &a), (&second, &b)] {
                         added.extend(split_by_digits(axes, product, factors, &ids));
@@ -268,6 +269,26 @@ fn refine(
             return (work, clashes);
         }
     }
+}
+
+/// Products whose flat axes are the same row of slots, as indices into `products`, where there are several.
+///
+/// Rows are compared slot by slot only where their first slots agree: rounds are many, and most rows are unlike any other.
+fn equal_rows(axes: &Axes, forest: &mut Forest, products: &[Product]) -> Vec<Vec<usize>> {
+    let mut starts: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+    for (i, p) in products.iter().enumerate() {
+        let first = axes.slots(p.flat).next().map(|s| forest.find(s));
+        starts.entry(first).or_default().push(i);
+    }
+    let mut out = Vec::new();
+    for alike in starts.into_values().filter(|a| a.len() > 1) {
+        let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+        for i in alike {
+            rows.entry(axes.slots(products[i].flat).map(|s| forest.find(s)).collect()).or_default().push(i);
+        }
+        out.extend(rows.into_values().filter(|r| r.len() > 1));
+    }
+    out
 }
 
 /// Factors longer than 1.
