@@ -501,6 +501,22 @@ impl Graph {
         self.nodes[node.index()] = None;
         self.revision += 1;
     }
+    /// Replaces a sparse constant.
+    pub fn set_sparse(&mut self, value: ValueId, tensor: SparseTensor) {
+        debug_assert!(matches!(self.value(value).def, Def::Sparse(_)), "only a sparse constant is replaced by one");
+        self.value_mut(value).def = Def::Sparse(tensor.into());
+        self.revision += 1;
+    }
+    /// Makes `value`, computed so far by a node, an input of this type; the node stays, with that result left out.
+    pub fn detach_as_input(&mut self, value: ValueId, ty: Type) {
+        if let Def::Node { node, index } = self.value(value).def {
+            self.node_mut(node).outputs[index] = None;
+        }
+        let v = self.value_mut(value);
+        (v.def, v.ty) = (Def::Input, Some(ty));
+        self.listed_inputs.push(value);
+        self.revision += 1;
+    }
     /// Makes `value`, computed so far by a node, a constant; the node stays, with that result left out.
     pub fn detach_as_constant(&mut self, value: ValueId, tensor: impl Into<Arc<Tensor>>) {
         if let Def::Node { node, index } = self.value(value).def {

@@ -47,6 +47,14 @@ pub(crate) enum CliError {
         #[source]
         source: ReportError,
     },
+    /// A node that is wrong beyond doubt.
+    #[error("`{}`: {source}", path.display())]
+    Node {
+        /// The model file.
+        path: PathBuf,
+        /// Node and problem.
+        source: Box<DriveError>,
+    },
     /// A graph in text syntax.
     #[error("`{}`, {source}", path.display())]
     Text {
@@ -230,7 +238,7 @@ impl CliError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Interrupted(_) => "S0004",
-            Self::Drive(e) => drive_code(e),
+            Self::Drive(e) | Self::Node { source: e, .. } => drive_code(e),
             Self::Read { .. } => "S0101",
             Self::Text { .. } => "S0107",
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => "S0304",
@@ -321,6 +329,8 @@ fn drive_exit(e: &DriveError) -> Exit {
 fn drive_code(e: &DriveError) -> &'static str {
     match e {
         DriveError::Interrupted => "S0004",
+        DriveError::Attribute { .. } | DriveError::Types { .. } => "S0305",
+        DriveError::OpenInput { .. } => "S0226",
         DriveError::Pass(e) => match e {
             PassError::UnknownPass { .. } => "S0301",
             PassError::Constant { .. }
@@ -397,6 +407,7 @@ fn model_code(e: &OnnxError) -> &'static str {
         | OnnxError::ExternalOutside { .. }
         | OnnxError::ExternalFile { .. }
         | OnnxError::ExternalRange { .. } => "S0104",
+        OnnxError::NotImported { .. } => "S0108",
         OnnxError::DefinedTwice { .. }
         | OnnxError::Undefined { .. }
         | OnnxError::Unnamed { .. }
@@ -446,6 +457,7 @@ fn runtime_code(e: &RuntimeError) -> &'static str {
         RuntimeError::Unsupported { .. } | RuntimeError::LocalFunction { .. } | RuntimeError::ElemType { .. } => {
             "S0501"
         }
+        RuntimeError::Memory { .. } => "S0506",
         RuntimeError::Run { .. } | RuntimeError::Panicked { .. } => "S0503",
         RuntimeError::UnknownRuntime { .. }
         | RuntimeError::NoTract
