@@ -393,6 +393,11 @@ impl Graph {
         meta.push((key.to_string(), value.to_string()));
         self.revision += 1;
     }
+    /// Removes a node's `metadata_props`.
+    pub fn clear_node_meta(&mut self, node: NodeId) {
+        self.node_mut(node).meta.clear();
+        self.revision += 1;
+    }
     /// Makes `operand` of `node` read `value`; the operand list grows where it is too short.
     pub fn set_operand(&mut self, node: NodeId, operand: usize, value: Option<ValueId>) {
         let inputs = &mut self.node_mut(node).inputs;

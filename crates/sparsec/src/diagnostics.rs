@@ -60,6 +60,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "pass a limit such as `--max-macs 50%`, `--max-latency 60%`, `--max-size 2MiB` or `--max-drop 1.0`.",
     ),
     entry(
+        "S0007",
+        "nothing to reduce",
+        "A model is shrunk as long as a command goes on failing on it. The command does not fail on the model as it is, or cannot be \
+         started.",
+        "look at the command that the message names: run by itself it must fail, or, where it is not sparsec's own, end with 0.",
+    ),
+    entry(
         "S0101",
         "the model file cannot be read",
         "The path leads to nothing, to a folder or device, or to a file that you may not read.",

@@ -202,6 +202,21 @@ pub(crate) enum CliError {
     /// A compilation without anything to reach.
     #[error("no limit is given, so there is nothing to compile for")]
     NoLimit,
+    /// A command that does not fail, so that there is nothing to reduce.
+    #[error("`{command}` does not fail in a way to look for")]
+    NoFailure {
+        /// The command.
+        command: String,
+    },
+    /// A command that does not start.
+    #[error("cannot start `{command}`")]
+    Start {
+        /// The command.
+        command: String,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A code that explains nothing.
     #[error("there is no error or remark `{code}`")]
     UnknownCode {
@@ -225,6 +240,7 @@ impl CliError {
             Self::Unmet { .. } => Exit::Limits,
             Self::Unequal { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
+            Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
             Self::NoLimit | Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
             Self::Runtime(e) => runtime_exit(e),
             Self::Target(TargetError::Unknown { .. }) => Exit::Usage,
@@ -250,6 +266,7 @@ impl CliError {
             Self::Write { .. } | Self::Stdout(_) => "S0003",
             Self::UnknownCode { .. } => "S0005",
             Self::NoLimit => "S0006",
+            Self::NoFailure { .. } | Self::Start { .. } => "S0007",
             Self::Model(e) => model_code(e),
             Self::Data(e) => data_code(e),
             Self::Metric(e) => match e {
@@ -286,6 +303,9 @@ impl CliError {
             }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
             Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`".into()),
+            Self::NoFailure { .. } => {
+                Some("run the command by itself: of sparsec's own, failures are looked for; of others, the exit status 0".into())
+            }
             Self::NoDense { .. } => Some("pass `--dense MODEL`".into()),
             Self::OpenSize { .. } => Some("`estimate` takes `--dim NAME=N`, `bench` takes sizes from `--data SAMPLES`".into()),
             Self::OpenInput { .. } => Some("pass `--data SAMPLES`".into()),

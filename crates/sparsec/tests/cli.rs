@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod damage;
 mod flow;
+mod hostile;
+mod reduce;
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
@@ -78,6 +81,7 @@ fn every_command_teaches_by_examples() {
         "verify",
         "report",
         "opt",
+        "reduce",
         "eval",
         "bench",
         "target",

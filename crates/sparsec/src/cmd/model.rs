@@ -31,7 +31,7 @@ pub(crate) fn is_text(path: &Path) -> bool {
 
 /// Reads a model, ONNX or text, and tells what is worth telling.
 pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
-    let source = read_model(path, talk)?;
+    let source = load_unchecked(path, talk)?;
     let node = |e| CliError::Node { path: path.to_path_buf(), source: Box::new(e) };
     let odd = check(&source.model, &sparsec_ops::table()).map_err(node)?;
     for oddity in odd.iter().take(MAX_ODDITIES) {
@@ -53,7 +53,8 @@ fn oddity_code(oddity: &Oddity) -> &'static str {
     }
 }
 
-fn read_model(path: &Path, talk: Talk) -> Result<Source, CliError> {
+/// [`load`] for commands that are about models with something wrong in them.
+pub(crate) fn load_unchecked(path: &Path, talk: Talk) -> Result<Source, CliError> {
     if is_text(path) {
         return load_text(path);
     }
