@@ -74,28 +74,33 @@ pub struct Size {
     pub elements: u64,
     /// Constants whose elements are not all 1, those of no simple pattern twice.
     pub elaborate: u64,
+    /// Letters of names.
+    pub names: u64,
 }
 
 impl Size {
     /// The size of a model.
     pub fn of(model: &Model) -> Self {
-        let mut size = Self { nodes: 0, parts: 0, elements: 0, elaborate: 0 };
+        let mut size = Self { nodes: 0, parts: 0, elements: 0, elaborate: 0, names: 0 };
         size.add(&model.graph);
         for f in &model.functions {
             size.parts += 1;
             size.add(&f.body);
         }
         size.parts += (model.opsets.len() + model.meta.len()) as u64;
+        size.names += (model.producer.len() + model.producer_version.len()) as u64;
         size
     }
     fn add(&mut self, graph: &Graph) {
         for (_, n) in graph.nodes() {
             self.nodes += 1;
             self.parts += (n.inputs.iter().flatten().count() + n.attrs.len() + n.meta.len()) as u64;
+            self.names += n.name.len() as u64;
             n.subgraphs().for_each(|g| self.add(g));
         }
         self.parts += (graph.listed_inputs().len() + graph.outputs().len()) as u64;
         for (_, v) in graph.values() {
+            self.names += v.name.len() as u64;
             match (&v.def, &v.ty) {
                 (Def::Constant(t), _) => {
                     self.elements = self.elements.saturating_add(t.count());

@@ -165,11 +165,24 @@ fn surroundings(search: &mut Search) {
         model.opsets.retain(|o| !gone.contains(&o.domain));
         Some(model)
     });
+    names(search);
+}
+
+/// Names of nodes and values, and what else only people read.
+fn names(search: &mut Search) {
     let mut model = search.best.clone();
     model.meta.clear();
-    let nodes = live_nodes(&model.graph);
-    for node in nodes {
-        model.graph.clear_node_meta(node);
+    model.producer.clear();
+    model.producer_version.clear();
+    let graph = &mut model.graph;
+    for node in live_nodes(graph) {
+        graph.strip_node(node);
+    }
+    let captured = |u: &Use| matches!(u, Use::Captured(_));
+    let long = graph.values().filter(|(_, v)| v.name.len() > 4 && !v.uses.iter().any(captured));
+    for v in long.map(|(id, _)| id).collect::<Vec<_>>() {
+        let short = graph.fresh_name("v");
+        graph.rename_value(v, &short);
     }
     search.attempt(Some(model));
 }

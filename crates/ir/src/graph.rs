@@ -393,9 +393,12 @@ impl Graph {
         meta.push((key.to_string(), value.to_string()));
         self.revision += 1;
     }
-    /// Removes a node's `metadata_props`.
-    pub fn clear_node_meta(&mut self, node: NodeId) {
-        self.node_mut(node).meta.clear();
+    /// Removes what a node says for people only: its name, documentation string and `metadata_props`.
+    pub fn strip_node(&mut self, node: NodeId) {
+        let n = self.node_mut(node);
+        n.name.clear();
+        n.doc.clear();
+        n.meta.clear();
         self.revision += 1;
     }
     /// Makes `operand` of `node` read `value`; the operand list grows where it is too short.

@@ -66,3 +66,26 @@ fn a_command_that_does_not_fail_leaves_nothing_to_reduce() {
     assert!(!small.exists());
     assert_eq!(sparsec(&["reduce", &m, "-o", text(&small)]).status.code(), Some(2));
 }
+
+#[test]
+fn a_rewrite_limit_stops_after_each_number_of_rewrites_and_leaves_a_model_that_works() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("n.onnx");
+    let m = model("char-gpt/model.onnx");
+    let graph = |limit: &str| {
+        let args = ["opt", &m, "-o", text(&out), "--rewrite-limit", limit, "--verify-each", "--json"];
+        let rewrites = json(&args)["rewrites"].as_u64().unwrap();
+        let model = sparsec_onnx::load(&out).unwrap().model;
+        (rewrites, sparsec_testkit::summary(&model))
+    };
+    let (all, _) = graph("1000000");
+    assert!(all > 20, "{all}");
+    let mut before = graph("0");
+    assert_eq!(before.0, 0);
+    for limit in [1, 2, 3, all - 1, all] {
+        let now = graph(&limit.to_string());
+        assert_eq!(now.0, limit);
+        assert_ne!(now.1, before.1);
+        before = now;
+    }
+}

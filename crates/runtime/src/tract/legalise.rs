@@ -7,6 +7,7 @@
 //! | recurrences with other activations, `clip` or `input_forget` | ignored | refused |
 //! | `SpaceToDepth` in mode `CRD` | computed as `DCR` | `DCR`, then the channels transposed |
 //! | sparse constants | ignored | zeros are written out; refused where that takes more than 256 MiB |
+//! | `Transpose` whose `perm` is no permutation | takes memory without end | refused |
 //! | `Attention` with windows, or causal with a past | ignored or offset wrongly | refused |
 //! | operators of another domain that share a name with ONNX's | the domain is ignored | refused |
 //!
@@ -51,6 +52,7 @@ fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImpo
             "LSTM" | "GRU" | "RNN" => recurrence(graph, id, opsets)?,
             "SpaceToDepth" => space_to_depth(graph, id)?,
             "Attention" => attention(graph, id)?,
+            "Transpose" => transpose(graph, id)?,
             _ => {}
         }
         let nested: Vec<(String, Attr)> = graph.node(id).attrs.iter().filter(|(_, a)| is_graph(a)).map(own).collect();
@@ -131,6 +133,14 @@ fn int(node: &Node, name: &str) -> i64 {
         Some(Attr::Int(i)) => *i,
         _ => 0,
     }
+}
+
+fn transpose(graph: &Graph, id: NodeId) -> Result<(), RuntimeError> {
+    let Some(Attr::Ints(perm)) = graph.node(id).attrs.get("perm") else { return Ok(()) };
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    let permutes = sorted.iter().zip(0..).all(|(axis, i)| *axis == i);
+    if permutes { Ok(()) } else { Err(unsupported(graph, id, format!("{perm:?} is no permutation"))) }
 }
 
 /// before: `Y, H = LSTM<direction = "reverse">(X, …)`

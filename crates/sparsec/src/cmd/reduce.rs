@@ -24,9 +24,10 @@ use tempfile::TempDir;
 /// Shrink a model on which a command fails to a small one on which it fails in the same way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What fails is either a command of sparsec, given after `--` without the model: the small model must end it with the same
-exit status, error code and, for a defect, at the same place of the source. Or it is a command of your own, which ends
-with 0 where the model is of interest; `{}` in it is the path of an ONNX file.
+What fails is either a command of sparsec, given after `--` without the model: the small model must
+end it with the same exit status, error code and, for a defect, at the same place of the source. Or
+it is a command of your own, which ends with 0 where the model is of interest; `{}` in it is the path
+of an ONNX file.
 
 Examples:
   sparsec reduce model.onnx -o small.onnxtxt -- compile --random-plan 3 --keep 0.7
