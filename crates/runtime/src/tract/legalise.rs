@@ -52,7 +52,7 @@ fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImpo
             "LSTM" | "GRU" | "RNN" => recurrence(graph, id, opsets)?,
             "SpaceToDepth" => space_to_depth(graph, id)?,
             "Attention" => attention(graph, id)?,
-            "Transpose" => transpose(graph, id)?,
+            "Transpose" => permutation(graph, id)?,
             _ => {}
         }
         let nested: Vec<(String, Attr)> = graph.node(id).attrs.iter().filter(|(_, a)| is_graph(a)).map(own).collect();
@@ -135,7 +135,7 @@ fn int(node: &Node, name: &str) -> i64 {
     }
 }
 
-fn transpose(graph: &Graph, id: NodeId) -> Result<(), RuntimeError> {
+fn permutation(graph: &Graph, id: NodeId) -> Result<(), RuntimeError> {
     let Some(Attr::Ints(perm)) = graph.node(id).attrs.get("perm") else { return Ok(()) };
     let mut sorted = perm.clone();
     sorted.sort_unstable();
