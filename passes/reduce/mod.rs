@@ -266,7 +266,11 @@ mod tests {
     #[test]
     fn operands_and_numbers_are_kept_where_they_matter() {
         let biased = |m: &Model| {
-            let w = m.graph.values().filter_map(|(v, _)| m.graph.constant(v)).any(|t| t.elem.is_float() && t.to_f64().is_ok_and(|v| v.contains(&2.0)));
+            let w = m
+                .graph
+                .values()
+                .filter_map(|(v, _)| m.graph.constant(v))
+                .any(|t| t.elem.is_float() && t.to_f64().is_ok_and(|v| v.contains(&2.0)));
             w && m.graph.nodes().any(|(_, n)| n.op == "Gemm" && n.attrs.contains_key("alpha"))
         };
         check(

@@ -39,7 +39,8 @@ fn without(search: &Search, gone: &[NodeId]) -> Option<Model> {
     let mut outputs: Vec<ValueId> = graph.outputs().to_vec();
     for &node in &gone {
         let results: Vec<ValueId> = graph.node(node).outputs.iter().flatten().copied().collect();
-        let read: Vec<ValueId> = graph.node(node).inputs.iter().flatten().copied().chain(graph.captures(node)).collect();
+        let read: Vec<ValueId> =
+            graph.node(node).inputs.iter().flatten().copied().chain(graph.captures(node)).collect();
         outputs.retain(|v| !results.contains(v));
         for v in read {
             let made = graph.producer(v).is_some_and(|n| !set.contains(&n));
@@ -146,7 +147,8 @@ fn attributes(search: &mut Search) {
 /// What surrounds the graph: types of inner values, functions, operator sets, remarks of exporters.
 fn surroundings(search: &mut Search) {
     let mut model = search.best.clone();
-    let computed = model.graph.values().filter(|(id, v)| matches!(v.def, Def::Node { .. }) && !model.graph.is_output(*id));
+    let computed =
+        model.graph.values().filter(|(id, v)| matches!(v.def, Def::Node { .. }) && !model.graph.is_output(*id));
     for v in computed.map(|(id, _)| id).collect::<Vec<_>>() {
         model.graph.set_type(v, None);
     }

@@ -1,7 +1,8 @@
 //! Makes a shape operand hold given numbers.
 //!
 //! A constant is replaced. A computed one is left alone where it comes out right by itself (a `Shape` of a cut tensor
-//! does); else the entries that are wrong are spliced in: `Concat(old[0..1], [1, 48])`.
+//! does); else the entries that are wrong are spliced in: a `Concat` is written anew with the parts that are right, of
+//! anything else what is right is sliced: `Concat(old[0..1], [1, 48])`.
 
 use super::cut::RemoveError;
 use sparsec_analysis::{Inferred, infer_node};
@@ -38,24 +39,44 @@ pub(super) fn demand(
     let has = has.filter(|h| h.len() == wanted.len()).ok_or_else(|| impossible(model, node, &name, wanted))?;
     let mut parts: Vec<ValueId> = Vec::new();
     let mut at = 0;
-    while at < wanted.len() {
-        let right = |i: &usize| has[*i] == wanted[*i];
-        let run = (at..wanted.len()).take_while(|i| right(i) == right(&at)).count();
-        let part = if right(&at) {
-            slice(model, now, table, value, at, at + run)
-        } else {
-            constant(model, now, &name, form, &wanted[at..at + run])
-                .ok_or_else(|| impossible(model, node, &name, wanted))?
-        };
-        parts.push(part);
-        at += run;
+    for (part, len) in joined(model, now, value).unwrap_or_else(|| vec![(value, wanted.len())]) {
+        let end = at + len;
+        if has[at..end] == wanted[at..end] {
+            parts.push(part);
+            at = end;
+            continue;
+        }
+        let from = at;
+        while at < end {
+            let right = |i: &usize| has[*i] == wanted[*i];
+            let run = (at..end).take_while(|i| right(i) == right(&at)).count();
+            parts.push(if right(&at) {
+                slice(model, now, table, part, at - from, at - from + run)
+            } else {
+                constant(model, now, &name, form, &wanted[at..at + run])
+                    .ok_or_else(|| impossible(model, node, &name, wanted))?
+            });
+            at += run;
+        }
     }
-    let concat = parts.into_iter().fold(Node::new("Concat"), Node::input).attr("axis", Attr::Int(0));
+    let concat = parts.into_iter().fold(Node::new(CONCAT), Node::input).attr("axis", Attr::Int(0));
     let id = model.graph.add_node(concat, &[&format!("{name}_cut")]);
     infer_node(model, table, id, now);
     let spliced = model.graph.node(id).outputs[0];
     model.graph.set_operand(node, operand, spliced);
     Ok(())
+}
+
+/// The operator that lists are put together with.
+const CONCAT: &str = "Concat";
+
+/// Parts that a list of numbers is put together from, with their lengths.
+fn joined(model: &Model, now: &Inferred, value: ValueId) -> Option<Vec<(ValueId, usize)>> {
+    let n = model.graph.node(model.graph.producer(value)?);
+    if n.op != CONCAT || !n.domain.is_empty() {
+        return None;
+    }
+    n.inputs.iter().flatten().map(|v| Some((*v, now.facts.get(*v).content.as_ref()?.len()))).collect()
 }
 
 /// Type and rank of an operand: those of the one it replaces, since operands of one node may have to agree.

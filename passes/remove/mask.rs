@@ -1,12 +1,13 @@
 //! The masked model: the oracle that a removal is checked against.
 //!
 //! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
-//! term zero: in the weight where one operand is constant, else by a multiplication of one activation by a mask.
+//! term zero: in the weight where one operand is constant, else by choosing zeros in place of both activations, since
+//! zero times infinity is none.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
 use super::cut::RemoveError;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
-use sparsec_ir::{Data, Def, Facts, Model, Node, Tensor, TensorError, Use, ValueId};
+use sparsec_ir::{Data, Def, ElemType, Facts, Model, Node, Tensor, TensorError, Use, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,12 +33,11 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
                 weights.entry((v, a as usize)).or_default().extend(gone.iter().map(|i| at(start, step, *i)));
             }
             None => {
-                let Some(side) = sides.iter().position(|o| matches!(o, AxisOwner::Value(..))) else { continue };
-                let AxisOwner::Value(v, a) = sides[side] else { continue };
-                let start = from_base([link.b.0, link.a.0][side]);
-                let step = [link.b.1, link.a.1][side];
-                let set = activations.entry((link.node, v, a as usize)).or_default();
-                set.extend(gone.iter().map(|i| at(start, step, *i)));
+                for (side, (slot, step)) in sides.iter().zip([link.b, link.a]) {
+                    let AxisOwner::Value(v, a) = *side else { continue };
+                    let set = activations.entry((link.node, v, a as usize)).or_default();
+                    set.extend(gone.iter().map(|i| at(from_base(slot), step, *i)));
+                }
             }
         }
     }
@@ -57,14 +57,17 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
     for ((node, v, axis), gone) in activations {
         let fact = facts.get(v);
         let (Some(rank), Some(len), Some(elem)) = (fact.rank(), fact.size(axis), fact.elem) else { continue };
-        let values: Vec<f64> = (0..len as u32).map(|i| if gone.contains(&i) { 0.0 } else { 1.0 }).collect();
+        let stays: Vec<u8> = (0..len as u32).map(|i| u8::from(!gone.contains(&i))).collect();
         let dims: Vec<u64> = (0..rank).map(|a| if a == axis { len } else { 1 }).collect();
         let name = model.graph.value(v).name.clone();
-        let tensor = Tensor::from_f64(elem, &dims, &values);
-        let tensor = tensor.map_err(|source| RemoveError::Constant { value: name.clone(), source })?;
-        let keep = out.graph.add_constant(&format!("{name}_mask"), tensor);
-        let mul = out.graph.add_node(Node::new("Mul").input(v).input(keep), &[&format!("{name}_masked")]);
-        let masked = out.graph.node(mul).outputs[0];
+        let broken = |source| RemoveError::Constant { value: name.clone(), source };
+        let stays = Tensor::raw(ElemType::Bool, dims, stays.into()).map_err(broken)?;
+        let zero = Tensor::from_f64(elem, &[], &[0.0]).map_err(broken)?;
+        let stays = out.graph.add_constant(&format!("{name}_stays"), stays);
+        let zero = out.graph.add_constant(&format!("{name}_zero"), zero);
+        let choice = Node::new("Where").input(stays).input(v).input(zero);
+        let choice = out.graph.add_node(choice, &[&format!("{name}_masked")]);
+        let masked = out.graph.node(choice).outputs[0];
         for u in model.graph.value(v).uses.clone() {
             if let Use::Operand(n, i) = u
                 && n == node

@@ -48,7 +48,12 @@ fn oracle(model: &Model, plan: u64, keep: Keep, runtimes: &[Box<dyn Runtime>]) -
 
 /// What is wrong without names and numbers: what stays the same when a model shrinks.
 fn kind(why: &str) -> String {
-    why.split('`').step_by(2).collect::<String>().chars().filter(|c| !c.is_ascii_digit() && !"-.e".contains(*c)).collect()
+    why.split('`')
+        .step_by(2)
+        .collect::<String>()
+        .chars()
+        .filter(|c| !c.is_ascii_digit() && !"-.e".contains(*c))
+        .collect()
 }
 
 /// The smallest model found of which the same is said.

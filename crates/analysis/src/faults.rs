@@ -105,13 +105,11 @@ mod tests {
     }
     #[test]
     fn operands_of_one_type_variable_have_one_type() {
+        check("g (double[1,3,8,8] x, float[4,3,3,3] w) => (y) { y = Conv (x, w) }", &["Conv → y: x double, w float"]);
         check(
-            "g (double[1,3,8,8] x, float[4,3,3,3] w) => (y) { y = Conv (x, w) }",
-            &["Conv → y: x double, w float"],
+            "g (float[2] a, float[2] b, int32[2] c) => (y) { y = Concat <axis = 0> (a, b, c) }",
+            &["Concat → y: a float, c int32"],
         );
-        check("g (float[2] a, float[2] b, int32[2] c) => (y) { y = Concat <axis = 0> (a, b, c) }", &[
-            "Concat → y: a float, c int32",
-        ]);
         check("g (bool[2] c, float[2] a, float[2] b) => (y) { y = Where (c, a, b) }", &[]);
         check("g (float[2] a, my[2] b) => (y) { y = local.Add (a, b) }".replace("my", "double").as_str(), &[]);
     }

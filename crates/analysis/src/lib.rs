@@ -11,6 +11,7 @@ mod faults;
 mod shapes;
 mod solve;
 mod table;
+mod whole;
 
 pub use audit::{Breach, audit};
 pub use axes::{Axes, AxisId, AxisOwner, Slot};
@@ -19,4 +20,4 @@ pub use collect::Link;
 pub use explain::{Step, path};
 pub use faults::{Fault, faults};
 pub use shapes::{Inferred, ShapeProblem, infer, infer_node, node_ref, start};
-pub use solve::{Edge, Freeze};
+pub use solve::Freeze;

@@ -4,7 +4,7 @@ use crate::Gram;
 use sparsec_ir::{Contraction, Tensor, TensorError};
 use sparsec_linalg::{Matrix, product, solve_spd};
 
-/// A weight seen through its node's linear form: `w[o][i][tap]`.
+/// A weight seen through its node's linear form: `w[o][i][tap]`, with the node's factor on it.
 #[derive(Clone, Debug)]
 pub struct Weight {
     values: Vec<f64>,
@@ -12,6 +12,8 @@ pub struct Weight {
     out_stride: usize,
     in_stride: usize,
     taps: Vec<usize>,
+    /// What the node multiplies the stored numbers with.
+    scale: f64,
     /// Outputs that the weight's output axis has.
     pub outputs: usize,
     /// Inputs that the weight's input axis has (those of one group).
@@ -28,10 +30,11 @@ impl Weight {
             taps = taps.iter().flat_map(|t| (0..len).map(move |i| t + i * step)).collect();
         }
         Ok(Self {
-            values: tensor.to_f64()?,
+            values: tensor.to_f64()?.into_iter().map(|v| v * form.w_scale).collect(),
             out_stride: stride(form.w_out),
             in_stride: stride(form.w_in),
             taps,
+            scale: form.w_scale,
             outputs: tensor.dims[form.w_out] as usize,
             inputs: tensor.dims[form.w_in] as usize,
         })
@@ -50,7 +53,8 @@ impl Weight {
     }
     /// The tensor, in the shape and type of `like`.
     pub fn to_tensor(&self, like: &Tensor) -> Result<Tensor, TensorError> {
-        let out = Tensor::from_f64(like.elem, &like.dims, &self.values)?;
+        let stored: Vec<f64> = self.values.iter().map(|v| v / self.scale).collect();
+        let out = Tensor::from_f64(like.elem, &like.dims, &stored)?;
         Ok(Tensor { doc: like.doc.clone(), meta: like.meta.clone(), ..out })
     }
 }

@@ -45,8 +45,8 @@ pub use id::{Id, IdMap, NodeId, ValueId};
 pub use model::{Extra, Function, Model, OpsetImport};
 pub use node_ref::{NodeRef, Operand};
 pub use op::{
-    Affine, Alike, ChannelAffine, Contraction, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate, Resize, ShapeRule,
-    Window, Work, WorkRule,
+    Affine, Alike, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate,
+    Resize, ShapeRule, Window, Work, WorkRule,
 };
 pub use order::{cycle, topological};
 pub use reason::Reason;

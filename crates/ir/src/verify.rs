@@ -19,7 +19,8 @@
 //! whether operands suit an operator is a question to its shape rule.
 
 use crate::{
-    Attr, Data, Def, ElemType, Graph, Model, OpsetImport, SparseTensor, Tensor, Use, ValueId, element_count, topological,
+    Attr, Data, Def, ElemType, Graph, Model, OpsetImport, SparseTensor, Tensor, Use, ValueId, element_count,
+    topological,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -94,10 +94,7 @@ pub(crate) fn import_sparse(
     let (indices, i) = import(p.indices.ok_or_else(missing)?, place, files)?;
     let tensor = SparseTensor { values, indices, dims };
     tensor.each(|_| {}).map_err(|source| OnnxError::Tensor { place: place.to_string(), source })?;
-    Ok((
-        tensor,
-        SparseTensorProto { values: Some(v), indices: Some(i), dims: Vec::new() },
-    ))
+    Ok((tensor, SparseTensorProto { values: Some(v), indices: Some(i), dims: Vec::new() }))
 }
 
 /// The message of a sparse tensor; an initialiser's `name` is that of its values.

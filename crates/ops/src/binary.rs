@@ -4,6 +4,7 @@
 //!  R2  y has the element type of operand 0; comparisons give booleans.
 //!  R3  Contents are computed symbolically; comparisons of sizes where they hold for all sizes.
 //!  R4  With a constant operand 1 that varies along one axis, `Add`, `Sub`, `Mul` and `Div` are affine by channel.
+//!  R5  `Add` is a plain sum.
 
 use crate::broadcast;
 use crate::content::{self, zip};
@@ -34,7 +35,10 @@ const fn affine(def: OpDef, by: fn(&NodeRef) -> Result<Option<ChannelAffine>, Op
 }
 
 pub(crate) const OPS: &[OpDef] = &[
-    affine(row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add)), |n| channel(n, |b| (1.0, b))),
+    OpDef {
+        affine: Affine::Sum(|n| channel(n, |b| (1.0, b))),
+        ..row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add))
+    },
     row("And", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a & b))),
     row("BitShift", &[11], |n| number(n, |_, _| None)),
     row("BitwiseAnd", &[18], |n| number(n, |_, _| None)),

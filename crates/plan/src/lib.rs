@@ -2,7 +2,7 @@
 //!
 //! ```
 //! let plan: sparsec_plan::Plan = sparsec_plan::Plan::parse(
-//!     "version: 1\ngroups:\n  - id: conv1.weight:0\n    units: 8\n    keep: 0-3, 6\n",
+//!     "schema: sparsec/plan@1\ngroups:\n  - id: conv1.weight:0\n    units: 8\n    keep: 0-3, 6\n",
 //! ).unwrap();
 //! assert_eq!(plan.groups[0].keep.indices(), [0, 1, 2, 3, 6]);
 //! ```

@@ -37,15 +37,15 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0003",
         "cannot write an output",
-        "A file could not be created, written or renamed. Files appear whole or not at all, so what was there before is unchanged.",
+        "A file could not be created, written or renamed, or a folder is where a file should be, or a file where a folder should be. Files appear whole or not at all, so what was there before is unchanged.",
         "look at the path, its permissions and the free space of the disk. The folder of the output must be writable, too: a \
          temporary file is made there.",
     ),
     entry(
         "S0004",
         "interrupted",
-        "Ctrl-C was pressed. Nothing was written; earlier outputs are whole.",
-        "run the command again. A second Ctrl-C ends the process at once.",
+        "Ctrl-C was pressed. No output was written; earlier ones are whole. `compile` and `sensitivity` keep what they had measured.",
+        "run the command again: it goes on from what was measured. A second Ctrl-C ends the process at once.",
     ),
     entry(
         "S0005",
@@ -278,7 +278,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0401",
         "the plan cannot be read",
-        "The file is no plan, or of a version that this build does not read. The message gives line and column.",
+        "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
+         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`.",
         "compare with a plan that `sparsec plan` writes.",
     ),
     entry(
@@ -312,6 +313,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "Removing channels must leave what masking them leaves, to rounding. It does not: the model is not the one that the plan leads to, or a rule of an \
          operator is wrong.",
         "check that model, smaller model and plan belong together; if they do, please report it.",
+    ),
+    entry(
+        "S0407",
+        "the smaller model is another one",
+        "Removing channels keeps inputs and outputs as they are: a model with others does not come from this dense model.",
+        "name the dense model first, then the one that `sparsec apply` or `sparsec compile` made of it.",
     ),
     entry(
         "S0411",

@@ -97,13 +97,17 @@ pub(crate) fn count(s: &str) -> Result<Limit, ValueError> {
 }
 
 /// Points of the metric that may be lost, 0 or more.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn points(s: &str) -> Result<f64, ValueError> {
     number(s).ok_or(ValueError::Form { wanted: "points of the metric such as `1.0`" })
 }
 
+/// Seconds, more than 0.
+pub(crate) fn seconds(s: &str) -> Result<f64, ValueError> {
+    let wanted = "a number of seconds above 0, such as `2.5`";
+    number(s).filter(|v| *v > 0.0).ok_or(ValueError::Range { wanted })
+}
+
 /// A share of units: `0.7`, `70%`; above 0 and at most 1.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn keep(s: &str) -> Result<f64, ValueError> {
     let wanted = "a share such as `0.7` or `70%`, above 0 and at most 1";
     match share(s) {

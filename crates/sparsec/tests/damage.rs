@@ -62,8 +62,21 @@ fn damaged_bytes(whole: &[u8], draw: &mut Draw) -> Vec<u8> {
 
 /// Numbers that rules stumble over.
 const NUMBERS: &[&str] = &[
-    "0", "-1", "1", "2", "3", "7", "64", "-2", "9223372036854775807", "-9223372036854775808", "4294967296", "1000000007",
-    "65537", "1.5", "n",
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "7",
+    "64",
+    "-2",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "4294967296",
+    "1000000007",
+    "65537",
+    "1.5",
+    "n",
 ];
 
 /// One to three changes to the words of a text: another number, a word of elsewhere, left out, doubled.
@@ -71,7 +84,15 @@ fn damaged_text(whole: &str, draw: &mut Draw) -> String {
     let mut words: Vec<&str> = Vec::new();
     let mut rest = whole;
     while let Some(first) = rest.chars().next() {
-        let kind = |c: char| if c.is_alphabetic() || c == '_' { 0 } else if c.is_ascii_digit() { 1 } else { 2 };
+        let kind = |c: char| {
+            if c.is_alphabetic() || c == '_' {
+                0
+            } else if c.is_ascii_digit() {
+                1
+            } else {
+                2
+            }
+        };
         let len = match kind(first) {
             2 => first.len_utf8(),
             k => rest.find(|c| kind(c) != k).unwrap_or(rest.len()),
@@ -114,8 +135,7 @@ fn compile(model: &Model, runtime: &Arc<dyn Runtime>, seed: u64) {
     let target = sparsec_cost::Target::named_or_file("generic-x86").expect("it is built in");
     let orders = dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
     let _ = Pricing::new(&dense, facts, &target, orders, 0, &Quiet).price(&dense.whole());
-    let (Ok(cut), Ok(masked)) =
-        (cut(&dense, &removal), mask(&dense.model, &dense.facts, &dense.channels, &removal))
+    let (Ok(cut), Ok(masked)) = (cut(&dense, &removal), mask(&dense.model, &dense.facts, &dense.channels, &removal))
     else {
         return;
     };
@@ -161,7 +181,8 @@ fn damaged_texts_never_panic() {
     let mut texts: Vec<String> = Vec::new();
     for (_, path) in sparsec_testkit::fixtures("analysis").into_iter().chain(sparsec_testkit::fixtures("passes")) {
         let text = std::fs::read_to_string(path).unwrap();
-        let header = if text.lines().any(|l| l.starts_with('<')) { "" } else { "<ir_version: 10, opset_import: [\"\" : 18]>\n" };
+        let header =
+            if text.lines().any(|l| l.starts_with('<')) { "" } else { "<ir_version: 10, opset_import: [\"\" : 18]>\n" };
         texts.push(header.to_string() + &text);
     }
     each(number("SPARSEC_DAMAGE", CASES), "texts", |draw, seed| {
@@ -203,7 +224,8 @@ fn damaged_samples_never_panic() {
         let mut bytes = damaged_bytes(&whole, draw);
         // The archive's directory and the arrays' headers are where sizes are.
         for _ in 0..below(draw, 3) {
-            let near = if below(draw, 2) == 0 { below(draw, 256) } else { bytes.len().saturating_sub(1 + below(draw, 256)) };
+            let near =
+                if below(draw, 2) == 0 { below(draw, 256) } else { bytes.len().saturating_sub(1 + below(draw, 256)) };
             if let Some(b) = bytes.get_mut(near) {
                 *b = BYTES[below(draw, BYTES.len())];
             }

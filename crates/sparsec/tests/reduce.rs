@@ -34,7 +34,17 @@ fn a_failing_command_of_sparsec_fails_in_the_same_way_on_a_handful_of_nodes() {
     sparsec_onnx::save(&net, &path, sparsec_onnx::Weights::Inline).unwrap();
     let missing = dir.path().join("none.npz");
     let done = json(&[
-        "reduce", text(&path), "-o", text(&small), "--json", "--", "eval", "--data", text(&missing), "--metric", "top1",
+        "reduce",
+        text(&path),
+        "-o",
+        text(&small),
+        "--json",
+        "--",
+        "eval",
+        "--data",
+        text(&missing),
+        "--metric",
+        "top1",
     ]);
     assert_eq!(done["failure"], "the command ends with 3, S0201", "{done}");
     assert_eq!((done["before"]["nodes"].as_u64(), done["after"]["nodes"].as_u64()), (Some(7), Some(1)), "{done}");

@@ -3,7 +3,7 @@
 use crate::common::{Subject, Verdict, runtimes};
 use sparsec_analysis::Removal;
 use sparsec_passes::remove::{RemoveError, remove};
-use sparsec_testkit::{model, random_inputs};
+use sparsec_testkit::{fixture, fixtures, model, random_inputs, snapshot, summary};
 
 /// The model of a text without unit `units` of its first group.
 fn cut(text: &str, units: &[usize]) -> (Subject, Removal) {
@@ -26,6 +26,47 @@ fn check_equal(text: &str, units: &[usize]) {
 fn refusal(text: &str, units: &[usize]) -> RemoveError {
     let (s, removal) = cut(text, units);
     remove(&s.model, &s.facts, &s.table, &s.channels, &removal).expect_err("it must be refused")
+}
+
+/// The removal that a directive `cut: GROUP: UNIT UNIT …; GROUP: …` asks for.
+fn planned(subject: &Subject, cut: &str) -> Removal {
+    let mut removal = Removal::none(&subject.channels);
+    for part in cut.split(';') {
+        let (group, units) = part.rsplit_once(':').expect("a group and its units");
+        let ids: Vec<&str> = subject.channels.groups.iter().map(|g| g.id.as_str()).collect();
+        let at = subject.channels.group(group.trim()).unwrap_or_else(|| panic!("no `{group}` among {ids:?}"));
+        for unit in units.split_whitespace() {
+            let unit: usize = unit.parse().expect("numbers of units");
+            removal.set(subject.channels.groups[at].units[unit], true);
+        }
+    }
+    removal
+}
+
+/// Every file of `testdata/passes/remove`: the model without the units of its directive `cut` is as in its snapshot,
+/// and equals the masked model.
+#[test]
+fn fixtures_of_removal_are_cut_as_their_snapshots_say() {
+    let all = fixtures("passes/remove");
+    assert!(!all.is_empty());
+    for (name, path) in all {
+        let fixture = fixture(&path);
+        let subject = Subject::of(fixture.model());
+        let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"));
+        let cut = remove(&subject.model, &subject.facts, &subject.table, &subject.channels, &removal);
+        snapshot(&format!("passes/remove/{name}"), &summary(&cut.unwrap_or_else(|e| panic!("{name}: {e}"))));
+        let inputs = random_inputs(&subject.model, 1, 2);
+        assert_eq!(subject.check(&removal, &runtimes(), &inputs), Ok(Verdict::Equal), "{name}");
+    }
+}
+
+#[test]
+fn an_infinite_activation_is_masked_too() {
+    // 1 / 0 in the unit that leaves, on either side of the product.
+    let text = "g (float[n,3] x) => (float[n,n] z)
+        <float[3,4] w = [\"location\": \"random:1\"], float[4] d = {1.0, 0.0, 2.0, 4.0}>
+        { h = MatMul (x, w) q = Div (h, d) t = Transpose <perm = [1, 0]> (q) z = MatMul (q, t) }";
+    check_equal(text, &[1]);
 }
 
 #[test]

@@ -2,25 +2,28 @@
 
 use crate::cli::{Global, PassArgs};
 use crate::cmd::compile_out::{Outcome, write};
+use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
+use crate::names::Names;
+use crate::output;
 use crate::record::LockedFile;
 use crate::talk::Talk;
 use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Comparison, Cut, Decision, DriveError, Prepared, Pricing, Samples, cut, cut_and_recover, decide, difference, measure,
-    random_inputs, random_removal, run as run_model, samples_for,
+    Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference, random_inputs,
+    random_removal, run as run_model,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
-use sparsec_ir::{Facts, Model, Tensor};
+use sparsec_ir::{Model, Tensor};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -73,12 +76,11 @@ pub(crate) struct CompileArgs {
     pub(crate) passes: PassArgs,
 }
 
-/// Bytes that one activation over all samples may take.
-const MAX_ACTIVATION: u64 = 512 << 20;
-
 /// Everything that a compilation works with.
 pub(super) struct Job<'a> {
     pub(super) args: &'a CompileArgs,
+    /// What the lock says of the command line.
+    pub(super) options: BTreeMap<String, Vec<String>>,
     pub(super) global: &'a Global,
     pub(super) talk: Talk,
     pub(super) watch: &'a Watch,
@@ -90,18 +92,34 @@ pub(super) struct Job<'a> {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+pub(crate) fn run(
+    args: &CompileArgs,
+    options: BTreeMap<String, Vec<String>>,
+    global: &Global,
+    talk: Talk,
+) -> Result<Exit, CliError> {
     let started = Instant::now();
     let no_limit = resolve(&args.limits, &Price::default()).is_empty() && args.max_drop.is_none();
     if no_limit && args.random_plan.is_none() {
         return Err(CliError::NoLimit);
     }
+    output::expect_folder(&args.output)?;
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
     let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
-    let job =
-        Job { args, global, talk, watch: &watch, source: &source, dense: &dense, runtime, target: &target, started };
+    let job = Job {
+        args,
+        options,
+        global,
+        talk,
+        watch: &watch,
+        source: &source,
+        dense: &dense,
+        runtime,
+        target: &target,
+        started,
+    };
     // All parallel work runs in this pool; what it computes does not depend on its size.
     let threads = global.threads();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -149,7 +167,7 @@ impl Job<'_> {
             limits: Vec::new(),
             metrics: None,
             measured: None,
-            files: BTreeMap::new(),
+            files: LockedFile::of_model(&self.args.model, &self.source.model)?,
             verdict,
             warnings,
         };
@@ -159,7 +177,12 @@ impl Job<'_> {
 
     /// The cut model against the masked one on random inputs; or why the masked one cannot be run, which is no failure
     /// of the cut: a runtime may lack its operators or types.
-    fn compare_random(&self, masked: &Model, cut: &Model, seed: u64) -> Result<Result<Comparison, DriveError>, CliError> {
+    fn compare_random(
+        &self,
+        masked: &Model,
+        cut: &Model,
+        seed: u64,
+    ) -> Result<Result<Comparison, DriveError>, CliError> {
         let runtime = self.runtime.as_ref();
         let outputs = random_inputs(self.dense, seed, 2).and_then(|i| Ok((run_model(masked, runtime, &i)?, i)));
         let (left, inputs) = match outputs {
@@ -173,12 +196,19 @@ impl Job<'_> {
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let inputs = calibration(&args.samples.load(path, &self.source.model, self.talk)?)?;
-        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+        let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
+        let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
-        let inputs = samples_for(&inputs, samples_in_memory(&self.dense.model, &facts));
-        let samples = Samples { inputs: &inputs, threads: self.global.threads() };
-        let curves = measure(self.dense, self.runtime.as_ref(), &samples, self.target, self.watch)?;
+        let models = LockedFile::of_model(&args.model, &self.source.model)?;
+        let what = Measurement {
+            dense: self.dense,
+            models: &models,
+            rewrite_limit: args.passes.rewrite_limit,
+            runtime: self.runtime.as_ref(),
+            samples: &samples,
+            target: self.target,
+        };
+        let curves = measured(&what, &args.output.join(STORE), self.watch)?;
         let pricing =
             Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
 
@@ -210,15 +240,21 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        warnings.extend(samples.remark());
+        let graph = &self.dense.model.graph;
+        let names = Names::of(graph);
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
-        warnings.extend(skipped.map(|(node, why)| format!("the weights of `{node}` were not re-solved: {why}")));
+        warnings.extend(
+            skipped
+                .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
+        );
         if best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }
-        let mut files = BTreeMap::new();
+        let mut files = models;
         for (role, path) in [("calibration", args.data.as_deref()), ("evaluation", args.eval.as_deref())] {
             if let Some(path) = path {
-                files.insert(role, LockedFile::of(path)?);
+                files.insert(role.to_string(), LockedFile::of(path)?);
             }
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
@@ -333,12 +369,4 @@ impl LimitRow {
 fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
     let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
     dense.channels.groups.iter().map(stays).collect()
-}
-
-/// Samples whose largest activation still fits into memory.
-fn samples_in_memory(model: &Model, facts: &Facts) -> u64 {
-    let elements = |v| facts.get(v).sizes().map_or(1, |s| s.iter().fold(1u64, |n, d| n.saturating_mul(*d)));
-    let constant = |v| model.graph.constant(v).is_some();
-    let largest = model.graph.values().filter(|(v, _)| !constant(*v)).map(|(v, _)| elements(v)).max().unwrap_or(1);
-    (MAX_ACTIVATION / largest.saturating_mul(4).max(1)).max(32)
 }

@@ -4,10 +4,11 @@ use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
+use crate::names::Names;
 use crate::output::Folder;
 use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, table};
+use crate::table::{bytes, count, ms, plural, table};
 use serde::Serialize;
 use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
 use sparsec_analysis::infer;
@@ -16,6 +17,7 @@ use sparsec_cost::{Estimate, estimate};
 use sparsec_ir::{Facts, Model};
 use sparsec_report::{Better, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What a compilation came to.
 pub(super) struct Outcome<'a> {
@@ -27,7 +29,8 @@ pub(super) struct Outcome<'a> {
     /// Metric, dense and after.
     pub(super) metrics: Option<(Metric, Score, Score)>,
     pub(super) measured: Option<(Curves, &'a Pricing<'a>)>,
-    pub(super) files: BTreeMap<&'static str, LockedFile>,
+    /// Files that went in, by their role.
+    pub(super) files: BTreeMap<String, LockedFile>,
     /// A random plan's comparison with the masked model.
     pub(super) verdict: Option<Comparison>,
     pub(super) warnings: Vec<String>,
@@ -35,26 +38,12 @@ pub(super) struct Outcome<'a> {
 
 #[derive(Serialize)]
 struct Result_ {
-    before: SideJson,
-    after: SideJson,
+    before: EstimateJson,
+    after: EstimateJson,
     limits: Vec<LimitJson>,
     verify: Option<VerifyJson>,
     warnings: Vec<String>,
     outputs: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct SideJson {
-    #[serde(flatten)]
-    estimate: EstimateJson,
-    metric: Option<MetricJson>,
-}
-
-#[derive(Serialize)]
-struct MetricJson {
-    name: &'static str,
-    value: f64,
-    samples: u64,
 }
 
 #[derive(Serialize)]
@@ -76,9 +65,8 @@ struct VerifyJson {
 /// Writes the output folder and prints the outcome.
 pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
-    let model_file = LockedFile::known(&job.args.model, &sha256_of(&job.args.model)?);
     let mut plan = outcome.decision.plan.clone();
-    plan.model_sha256 = Some(model_file.sha256.clone());
+    plan.model_sha256 = outcome.files.get("model").map(|f| f.sha256.clone());
     plan.target = Some(job.target.name.clone());
     let groups = record::groups(job.dense, &outcome.decision, outcome.measured.as_ref().map(|(c, p)| (c, *p)));
     for p in &mut plan.groups {
@@ -97,7 +85,9 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let model_path = folder.path().join("model.onnx");
     sparsec_onnx::save(&model, &model_path, sparsec_onnx::Weights::AsLoaded)?;
     let written = std::fs::read(&model_path).map_err(|source| CliError::Write { path: model_path.clone(), source })?;
-    let data_bytes = std::fs::metadata(folder.path().join("model.onnx.data")).map_or(0, |m| m.len());
+    let data = folder.path().join("model.onnx.data");
+    let data_bytes = std::fs::metadata(&data).map_or(0, |m| m.len());
+    let weights = data.exists().then(|| sha256_of(&data)).transpose()?;
     put("plan.yaml", plan_text.as_bytes())?;
 
     let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
@@ -105,11 +95,14 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     before.file_bytes = job.file_bytes();
     let mut after = after_estimate(job, outcome, &model);
     after.file_bytes = written.len() as u64 + data_bytes;
+    let names = Names::of(&job.dense.model.graph);
+    names.relabel(&job.dense.model.graph, &mut before);
+    names.relabel(&job.dense.model.graph, &mut after);
 
-    let lock = lock(job, outcome, &tool, model_file.clone(), &written, &plan_text)?;
+    let lock = lock(job, outcome, &tool, (&written, weights), &plan_text)?;
     let lock = serde_json::to_string_pretty(&lock).map_err(ReportError::Json).map_err(report_error)?;
     put("sparsec.lock", format!("{lock}\n").as_bytes())?;
-    let report = report(job, outcome, (&before, &after), groups, model_file);
+    let report = report(job, outcome, (&before, &after), groups);
     put("report.json", report.to_json().map_err(report_error)?.as_bytes())?;
     put("report.html", page(&report).map_err(report_error)?.as_bytes())?;
     if crate::interrupt::requested() {
@@ -118,13 +111,10 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let outputs = folder.finish("report.json")?;
 
     job.watch.clear();
-    let side = |e: &Estimate, s: Option<&Score>| SideJson {
-        estimate: EstimateJson::from(e),
-        metric: outcome.metrics.as_ref().zip(s).map(|((m, ..), s)| MetricJson {
-            name: m.name(),
-            value: s.value,
-            samples: s.samples,
-        }),
+    let side = |e: &Estimate, s: Option<&Score>| {
+        let mut json = EstimateJson::from(e);
+        json.side.metric = metric(outcome, s);
+        json
     };
     let scores = outcome.metrics.as_ref();
     let json = Result_ {
@@ -179,31 +169,45 @@ fn lock(
     job: &Job,
     outcome: &Outcome,
     tool: &str,
-    model: LockedFile,
-    written: &[u8],
+    (written, weights): (&[u8], Option<String>),
     plan: &str,
 ) -> Result<Lock, CliError> {
-    let mut inputs = outcome.files.clone();
-    inputs.insert("model", model);
-    let mut options = BTreeMap::new();
-    for l in &outcome.limits {
-        options.insert(format!("max_{}", l.name), format!("{} {}", l.asked, l.unit).trim().to_string());
-    }
-    for (i, s) in job.args.samples.scale.iter().enumerate() {
-        options.insert(format!("scale.{}", s.input.clone().unwrap_or_else(|| i.to_string())), s.factor.to_string());
+    let mut outputs = BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]);
+    if let Some(weights) = weights {
+        outputs.insert("model.onnx.data", weights);
     }
     let kept = outcome.decision.plan.groups.iter().map(|g| (g.id.clone(), g.keep.clone())).collect();
     Ok(Lock {
         schema: "sparsec/lock@1",
         tool: tool.to_string(),
         runtime: job.runtime.name(),
-        inputs,
+        inputs: outcome.files.clone(),
         target: LockedFile { name: job.target.name.clone(), sha256: sha256(job.target.to_yaml()?.as_bytes()) },
-        options,
+        options: job.options.clone(),
         seed: job.args.random_plan,
         kept,
-        outputs: BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]),
+        outputs,
     })
+}
+
+/// A score as reports have it.
+fn metric(outcome: &Outcome, score: Option<&Score>) -> Option<sparsec_report::Metric> {
+    let ((metric, ..), score) = outcome.metrics.as_ref().zip(score)?;
+    Some(sparsec_report::Metric {
+        name: metric.name().to_string(),
+        value: score.value,
+        unit: if metric.is_percentage() { "%" } else { "" }.to_string(),
+        samples: score.samples,
+        better: if metric.higher_is_better() { Better::Higher } else { Better::Lower },
+    })
+}
+
+/// What people call the model in a file: many are all called `model`, and told apart by their folder.
+fn title(path: &Path) -> String {
+    let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    let stem = path.file_stem().is_some_and(|s| s == "model");
+    let folder = path.parent().and_then(name).filter(|_| stem);
+    folder.or_else(|| name(path)).unwrap_or_else(|| path.display().to_string())
 }
 
 fn report(
@@ -211,20 +215,9 @@ fn report(
     outcome: &Outcome,
     (before, after): (&Estimate, &Estimate),
     groups: Vec<sparsec_report::Group>,
-    model_file: LockedFile,
 ) -> Report {
-    let side = |e: &Estimate, score: Option<&Score>| {
-        let metric = outcome.metrics.as_ref().zip(score).map(|((m, ..), s)| sparsec_report::Metric {
-            name: m.name().to_string(),
-            value: s.value,
-            samples: s.samples,
-            better: if m.higher_is_better() { Better::Higher } else { Better::Lower },
-        });
-        Side { metric, file_bytes: e.file_bytes, ..Side::from(e) }
-    };
+    let side = |e: &Estimate, score: Option<&Score>| Side { metric: metric(outcome, score), ..Side::from(e) };
     let scores = outcome.metrics.as_ref();
-    let mut inputs = vec![("model", model_file)];
-    inputs.extend(outcome.files.iter().map(|(role, f)| (*role, f.clone())));
     let used_for = match (&outcome.metrics, &outcome.measured) {
         (Some(_), _) => "calibration, sensitivity, recovery, metric",
         (None, Some(_)) => "calibration, sensitivity, recovery",
@@ -242,7 +235,7 @@ fn report(
     notes.push(format!("latency, memory and energy are estimates for `{}`, not measurements", job.target.name));
     Report {
         schema: SCHEMA.to_string(),
-        model: inputs[0].1.name.clone(),
+        model: title(&job.args.model),
         tool: Tool { name: "sparsec".to_string(), version: env!("CARGO_PKG_VERSION").to_string() },
         target: TargetInfo {
             name: job.target.name.clone(),
@@ -265,9 +258,10 @@ fn report(
             .collect(),
         groups,
         frozen: record::frozen(job.dense),
-        inputs: inputs
-            .into_iter()
-            .map(|(role, f)| Input { role: role.to_string(), name: f.name, sha256: f.sha256 })
+        inputs: outcome
+            .files
+            .iter()
+            .map(|(role, f)| Input { role: role.clone(), name: f.name.clone(), sha256: f.sha256.clone() })
             .collect(),
         notes,
         warnings: outcome.warnings.clone(),
@@ -310,7 +304,8 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
         out += &format!("the model {verdict} the masked one (largest relative difference {:.1e})\n", v.max_rel_error);
     }
     let cut = outcome.decision.plan.groups.len();
-    out += &format!("{cut} of {} groups were cut\n", job.dense.channels.groups.len());
+    let groups = job.dense.channels.groups.len();
+    out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), if cut == 1 { "was" } else { "were" });
     for w in &outcome.warnings {
         out += &format!("warning: {w}\n");
     }

@@ -243,7 +243,8 @@ impl<'a> Trial<'a> {
         let own = &self.args.own;
         let mut command = Command::new(&self.exe);
         command.args(own.first()).arg(path).args(own.iter().skip(1));
-        let given = |flags: &[&str]| own.iter().any(|a| flags.iter().any(|f| a == f || a.starts_with(&format!("{f}="))));
+        let given =
+            |flags: &[&str]| own.iter().any(|a| flags.iter().any(|f| a == f || a.starts_with(&format!("{f}="))));
         if own.first().is_some_and(|c| WRITERS.contains(&c.as_str())) && !given(&["-o", "--output"]) {
             command.arg("-o").arg(self.scratch.path().join("out"));
         }

@@ -6,20 +6,25 @@ mod check;
 mod cut;
 mod decide;
 mod measure;
+mod memory;
 mod prepare;
 mod pricing;
+mod share;
 mod verify;
 
 pub use bounded::Bounded;
 pub use check::{Oddity, check};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
-pub use measure::{Curves, GroupCurve, Samples, measure, samples_for};
+pub use measure::{Curves, GroupCurve, Nothing, measure};
+pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
+pub use share::{macs, macs_by_node, macs_on};
 pub use verify::{Comparison, compare, difference, random_inputs, run, verify};
 
 use sparsec_calib::CalibError;
+pub use sparsec_calib::Known;
 use sparsec_ir::{OpError, TensorError};
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
@@ -127,6 +132,14 @@ pub enum DriveError {
         input: String,
         /// Size of its first axis.
         size: u64,
+    },
+    /// A removal whose result is not that of masking: a rule of an operator is wrong.
+    #[error("the smaller model differs from the masked one: by {max_abs_error:.3e}, relative {max_rel_error:.3e}")]
+    Unequal {
+        /// Largest difference.
+        max_abs_error: f64,
+        /// Largest difference relative to the output.
+        max_rel_error: f64,
     },
     /// Curves of another model.
     #[error("the curves are of another model: group `{group}` {why}")]
