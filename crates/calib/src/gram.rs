@@ -30,6 +30,12 @@ impl Gram {
         }
         Self { covariance: gram, mean, count }
     }
+    /// Whether the channels vary by more than rounding in singles leaves of a constant.
+    pub fn varies(&self) -> bool {
+        let variance: f64 = (0..self.mean.len()).map(|i| self.covariance.get(i, i)).sum();
+        let square: f64 = self.mean.iter().map(|m| m * m).sum();
+        variance > 1e-6 * (square + variance)
+    }
     /// E[x xᵀ], not centred.
     pub fn uncentred(&self) -> Matrix {
         let mut out = self.covariance.clone();

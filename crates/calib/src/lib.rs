@@ -19,4 +19,4 @@ pub use gram::{Gram, Passes, grams, rows};
 pub use linear::Linear;
 pub use rank::{Ranking, rank};
 pub use sensitivity::{Known, Probe, Reference, Sensitivity, sensitivity};
-pub use weight::{Weight, compensate};
+pub use weight::{Weight, compensate, unit_norms};

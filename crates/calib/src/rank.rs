@@ -23,6 +23,29 @@ pub struct Ranking {
     /// `residual[k]`: share of the consumers' signal that is lost with the first k units of `order` kept and the
     /// consumers re-solved; from 1 at k = 0 to 0 at all.
     pub residual: Vec<f64>,
+    /// Units at the front of `order` that the statistics tell from the others. The rest carry nothing that those kept
+    /// before them do not: their order is that of their numbers, unless [`Ranking::order_rest`] gives them one.
+    pub informed: usize,
+}
+
+impl Ranking {
+    /// Orders the units of which the statistics say nothing by a norm, the largest first. Where they say nothing of any,
+    /// what remains is the share of the norm.
+    pub fn order_rest(&mut self, norms: &[f64]) {
+        let norm = |u: &u32| norms.get(*u as usize).copied().unwrap_or(0.0);
+        let (first, rest) = self.order.split_at_mut(self.informed);
+        // Stable: of equals the first unit comes first.
+        rest.sort_by(|a, b| norm(b).total_cmp(&norm(a)));
+        let total: f64 = rest.iter().map(norm).sum();
+        if !first.is_empty() || total <= 0.0 || !total.is_finite() {
+            return;
+        }
+        let mut left = total;
+        for (share, unit) in self.residual.iter_mut().zip(rest) {
+            *share = (left / total).max(0.0);
+            left -= norm(unit);
+        }
+    }
 }
 
 /// Ranks the units of a group. Each consumer gives the covariance of its channels (n × n), their importance (n × n),
@@ -53,16 +76,23 @@ pub fn rank(
                 best = (at, g);
             }
         }
+        if best.1 <= 0.0 {
+            break;
+        }
         let unit = left.remove(best.0);
         order.push(unit as u32);
         states.iter_mut().for_each(|s| s.keep(unit));
-        let share = states.iter().map(|s| (s.left / s.total).max(0.0)).sum::<f64>() / states.len().max(1) as f64;
-        residual.push(if states.is_empty() { left.len() as f64 / units as f64 } else { share });
+        residual.push(states.iter().map(|s| (s.left / s.total).max(0.0)).sum::<f64>() / states.len() as f64);
     }
+    let informed = order.len();
+    let told = residual[informed];
+    let rest = |n: usize| if informed == 0 { n as f64 / units as f64 } else { told };
+    residual.extend((0..left.len()).rev().map(rest));
+    order.extend(left.into_iter().map(|u| u as u32));
     if let Some(last) = residual.last_mut() {
         *last = 0.0;
     }
-    Ok(Ranking { order, residual })
+    Ok(Ranking { order, residual, informed })
 }
 
 /// Columns of L and V that are collected before the matrices are updated: few enough to stay in a core's cache.
@@ -366,5 +396,20 @@ mod tests {
         let stop = || asked.replace(asked.get() + 1) == 3;
         assert!(matches!(rank(20, &[(c, m, units)], &stop), Err(CalibError::Interrupted)));
         assert_eq!(asked.get(), 4);
+    }
+
+    #[test]
+    fn units_without_a_signal_follow_by_norm_and_are_not_counted_as_ranked() {
+        let c = Matrix::from_rows(&[&[0.0, 0.0, 0.0], &[0.0, 4.0, 0.0], &[0.0, 0.0, 0.0]]);
+        let m = Matrix::from_rows(&[&[1.0, 0.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0]]);
+        let units = vec![vec![0], vec![1], vec![2]];
+        let mut ranking = rank(3, &[(c, m.clone(), units.clone())], GO).unwrap();
+        assert_eq!((ranking.informed, &ranking.order[..]), (1, &[1, 0, 2][..]));
+        ranking.order_rest(&[1.0, 9.0, 3.0]);
+        assert_eq!(ranking.order, [1, 2, 0]);
+        let mut blind = rank(3, &[(Matrix::zeros(3, 3), m, units)], GO).unwrap();
+        assert_eq!(blind.informed, 0);
+        blind.order_rest(&[1.0, 2.0, 5.0]);
+        assert_eq!((blind.order, blind.residual), (vec![2, 1, 0], vec![1.0, 0.375, 0.125, 0.0]));
     }
 }

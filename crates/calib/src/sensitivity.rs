@@ -24,6 +24,10 @@ pub struct Sensitivity {
 impl Sensitivity {
     /// Divergence of the output with `keep` units kept, between and beyond the probes.
     pub fn error_at(&self, keep: u32) -> f64 {
+        if keep as usize >= self.ranking.order.len() {
+            return 0.0;
+        }
+        // Never nothing: what was measured at a probe stays, whatever the statistics say of it.
         let residual = |k: u32| self.ranking.residual[k as usize].max(1e-9);
         // Scale of each probe, at its count; interpolated linearly between counts, constant beyond the ends.
         let mut scales: Vec<(u32, f64)> = self.probes.iter().map(|(k, e)| (*k, e / residual(*k))).collect();
@@ -36,7 +40,7 @@ impl Sensitivity {
                 s0 + (s1 - s0) * f64::from(keep - k0) / f64::from((k1 - k0).max(1))
             }
         };
-        scale * self.ranking.residual[keep as usize]
+        scale * residual(keep)
     }
 }
 
@@ -284,5 +288,13 @@ mod tests {
         let whole = |values: [f32; 4]| [Tensor::f32(&[4, 1, 1, 1], &values)];
         let (a, b) = ([1.0, 3.0, -2.0, 0.5], [1.0, 2.0, -1.0, 0.0]);
         assert_eq!(divergence(&parts(a), &parts(b)), divergence(&whole(a), &whole(b)));
+    }
+
+    #[test]
+    fn an_error_that_was_measured_stays_where_the_statistics_see_none() {
+        let ranking = Ranking { order: vec![0, 1, 2, 3], residual: vec![1.0, 0.0, 0.0, 0.0, 0.0], informed: 1 };
+        let s = Sensitivity { ranking, probes: vec![(2, 0.5)] };
+        assert!((s.error_at(2) - 0.5).abs() < 1e-12 && (s.error_at(1) - 0.5).abs() < 1e-12);
+        assert_eq!(s.error_at(4), 0.0);
     }
 }

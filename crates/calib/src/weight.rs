@@ -1,7 +1,8 @@
 //! Weights of linear nodes as matrices, and their compensation for inputs that leave.
 
-use crate::Gram;
-use sparsec_ir::{Contraction, Tensor, TensorError};
+use crate::{CalibError, Gram};
+use sparsec_analysis::{AxisOwner, Channels, Group};
+use sparsec_ir::{Contraction, Model, Tensor, TensorError};
 use sparsec_linalg::{Matrix, product, solve_spd};
 
 /// A weight seen through its node's linear form: `w[o][i][tap]`, with the node's factor on it.
@@ -91,4 +92,30 @@ pub fn compensate(weight: &mut Weight, gram: &Gram, keep: &[usize], ridge: f64) 
         }
     }
     Some(shift)
+}
+
+/// What weights say of the units of a group where samples say nothing: the sum over the group's weights of each unit's
+/// share of the weight's squared L2 norm.
+pub fn unit_norms(model: &Model, channels: &Channels, group: &Group) -> Result<Vec<f64>, CalibError> {
+    let mut out = vec![0.0; group.units.len()];
+    for (axis, _) in &group.axes {
+        let AxisOwner::Value(value, along) = channels.axes.owner(*axis) else { continue };
+        let Some(tensor) = model.graph.constant(value).filter(|t| t.elem.is_float()) else { continue };
+        let weight = |source| CalibError::Weight { value: model.graph.value(value).name.clone(), source };
+        let length = channels.axes.len(*axis) as usize;
+        let mut squares = vec![0.0; length];
+        for row in crate::rows(tensor, along as usize).map_err(weight)?.chunks(length.max(1)) {
+            row.iter().zip(&mut squares).for_each(|(w, s)| *s += f64::from(*w).powi(2));
+        }
+        let total: f64 = squares.iter().sum();
+        if total <= 0.0 || !total.is_finite() {
+            continue;
+        }
+        let slots = channels.axes.slots(*axis);
+        for (norm, unit) in out.iter_mut().zip(&group.units) {
+            let own = channels.units[*unit as usize].slots.iter().filter(|s| slots.contains(s));
+            *norm += own.map(|s| squares[(s - slots.start) as usize]).sum::<f64>() / total;
+        }
+    }
+    Ok(out)
 }

@@ -10,7 +10,8 @@
 mod indices;
 mod plan;
 mod search;
+mod walk;
 
 pub use indices::Indices;
 pub use plan::{GroupPlan, Plan, PlanError};
-pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search};
+pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search, search_from};

@@ -185,7 +185,7 @@ pub struct Limit {
     pub asked: f64,
     /// What was reached.
     pub reached: f64,
-    /// Unit of both: `ms`, `B`, `mJ`, `MAC`, `points`, or nothing.
+    /// Unit of both: `ms`, `B`, `mJ`, `MAC`, `points`, `nats`, the name of a metric, or nothing.
     pub unit: String,
     /// Whether it holds.
     pub met: bool,

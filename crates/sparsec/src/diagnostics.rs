@@ -226,8 +226,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0226",
         "inputs cannot be made up",
-        "To time a model without samples, every size of its inputs must be known.",
-        "pass `--batch N` for the first axis, or `--data` with samples.",
+        "To price or time a model without samples, every size of its inputs must be known, and only sizes that the model leaves open can be given.",
+        "pass `--batch N` for the first axis, `--dim NAME=N` with a name that the inputs have, or `--data` with samples.",
     ),
     entry(
         "S0301",
@@ -337,6 +337,28 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "statistics cannot be computed",
         "A weight or activation is not what the measurement is made for. The message names it.",
         "try another runtime; where that fails too, please report it.",
+    ),
+    entry(
+        "S0414",
+        "few calibration samples",
+        "Units are ranked, and weights solved anew, by regression on activations. With fewer observations of an activation than it has channels, or fewer than \
+         32 samples that differ, regression fits the samples rather than the task, and the error that is measured is too small. No plan faster than the limits \
+         ask for is looked for then.",
+        "give as many samples as the message says, better a few hundred; they need no labels.",
+    ),
+    entry(
+        "S0415",
+        "units ordered by their weights",
+        "An activation does not vary over the samples, so nothing can be said of its channels by them. Their order is that of the squared L2 norm of their \
+         weights, the largest kept first.",
+        "look whether the samples are what the model is used for. Channels that are dead in training look like this, too, and may leave.",
+    ),
+    entry(
+        "S0416",
+        "the samples tell nothing",
+        "All elements of the inputs are the same, or no activation varies over the samples: one sample without positions, copies of one sample, a scale that \
+         makes all values nearly 0. Which channels matter cannot be known.",
+        "give samples as the model meets them in use. `--random-plan` cuts without samples.",
     ),
     entry(
         "S0501",

@@ -364,7 +364,9 @@ fn runtime_exit(e: &RuntimeError) -> Exit {
 fn drive_exit(e: &DriveError) -> Exit {
     match e {
         _ if e.is_interruption() => Exit::Interrupted,
-        DriveError::OpenSize { .. } | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
+        DriveError::OpenSize { .. }
+        | DriveError::NoSuchSize { .. }
+        | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
         // What only a defect of a pass can bring about.
         DriveError::Pass(
             PassError::MissingArtifact { .. }
@@ -407,7 +409,8 @@ fn drive_code(e: &DriveError) -> &'static str {
         },
         DriveError::Runtime(e) => runtime_code(e),
         DriveError::Output { .. } => "S0225",
-        DriveError::OpenSize { .. } => "S0226",
+        DriveError::OpenSize { .. } | DriveError::NoSuchSize { .. } => "S0226",
+        DriveError::NoInformation { .. } => "S0416",
         DriveError::NoSampleAxis { .. } => "S0205",
         DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
@@ -429,6 +432,9 @@ fn calib_code(e: &CalibError) -> &'static str {
 fn drive_help(e: &DriveError) -> Option<String> {
     let help = match e {
         DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
+        DriveError::NoInformation { .. } => {
+            "look at the samples and their `--scale`; `--random-plan` cuts without samples"
+        }
         DriveError::NoSampleAxis { .. } => "export the model with a batch axis in front of every input",
         DriveError::Unequal { .. } => {
             "a rule of an operator is wrong: please report it, with the model if you may share it"

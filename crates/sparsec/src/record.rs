@@ -4,7 +4,7 @@ use crate::cli::Cli;
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
 use crate::names::Names;
-use crate::table::{bytes, count, ms};
+use crate::table::{bytes, count, ms, significant};
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 use sparsec::drive::{Curves, Decision, Prepared, Pricing};
@@ -191,6 +191,7 @@ pub(crate) fn figure(unit: &str, value: f64) -> String {
         "ms" => ms(value),
         "B" => bytes(value as u64),
         "points" => format!("{value:.2} points"),
+        "nats" | "mse" | "cosine" => format!("{} {unit}", significant(value)),
         _ => count(value as u64),
     }
 }

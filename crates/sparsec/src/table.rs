@@ -120,6 +120,12 @@ pub(crate) fn ms(v: f64) -> String {
     }
 }
 
+/// Three significant figures, however small the number is: `0.00123`.
+pub(crate) fn significant(v: f64) -> String {
+    let digits = if v == 0.0 || !v.is_finite() { 0.0 } else { (2.0 - v.abs().log10().floor()).clamp(0.0, 12.0) };
+    format!("{v:.*}", digits as usize)
+}
+
 fn scaled(v: f64, base: f64, units: &[&str], whole: bool) -> String {
     if whole {
         return format!("{v}{}", units[0]);
@@ -150,6 +156,7 @@ mod tests {
     fn numbers_have_three_figures_and_a_unit() {
         assert_eq!([count(999), count(1000), count(15_832_000), count(999_600)], ["999", "1.00 k", "15.8 M", "1.00 M"]);
         assert_eq!([bytes(0), bytes(1023), bytes(1_155_072)], ["0 B", "1023 B", "1.10 MiB"]);
+        assert_eq!([significant(0.001_234), significant(-0.5), significant(0.0)], ["0.00123", "-0.500", "0"]);
         assert_eq!([ms(3.417), ms(0.0811), ms(12_345.0), ms(0.0)], ["3.42 ms", "81.1 µs", "12.3 s", "0.00 ms"]);
     }
 

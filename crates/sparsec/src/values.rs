@@ -78,6 +78,7 @@ pub(crate) fn latency(s: &str) -> Result<Limit, ValueError> {
 pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
     const K: f64 = 1024.0;
     let units = [
+        ("", 1.0),
         ("B", 1.0),
         ("kB", 1e3),
         ("KB", 1e3),
@@ -87,7 +88,7 @@ pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
         ("MiB", K * K),
         ("GiB", K * K * K),
     ];
-    limit(s, &units, "a size such as `64MiB`, or a share such as `50%`")
+    limit(s, &units, "a size such as `64MiB` or `231600` (bytes), or a share such as `50%`")
 }
 
 /// `8M`, `50%`.
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!(latency("1.5 s"), Ok(Limit::Absolute(1500.0)));
         assert_eq!(latency("60%"), Ok(Limit::Share(0.6)));
         assert_eq!(size("64MiB"), Ok(Limit::Absolute(64.0 * 1024.0 * 1024.0)));
+        assert_eq!(size("231600"), Ok(Limit::Absolute(231_600.0)));
         assert_eq!(count("8M"), Ok(Limit::Absolute(8e6)));
         assert_eq!(count("8e6"), Ok(Limit::Absolute(8e6)));
     }

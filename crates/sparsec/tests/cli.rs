@@ -5,6 +5,7 @@
 mod damage;
 mod flow;
 mod hostile;
+mod limits;
 mod reduce;
 
 use npyz::WriterBuilder;

@@ -1,7 +1,7 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
 use crate::cli::{Global, PassArgs};
-use crate::cmd::compile_out::{Outcome, write};
+use crate::cmd::compile_out::{Outcome, original_params, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
 use crate::names::Names;
 use crate::output;
-use crate::record::LockedFile;
+use crate::record::{self, LockedFile};
 use crate::talk::Talk;
 use crate::values;
 use crate::watch::Watch;
@@ -67,7 +67,7 @@ pub(crate) struct CompileArgs {
     pub(crate) keep: Option<f64>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Points of the metric that may be lost, e.g. `1.0`. Alone, it asks for the fastest model within that loss.
+    /// What may be lost of the metric, e.g. `1.0`: in points, or for `kl`, `mse` and `cosine` in their own unit. Alone, it asks for the fastest model within that loss.
     #[arg(long, value_name = "POINTS", value_parser = values::points, requires = "eval", help_heading = "Limits")]
     pub(crate) max_drop: Option<f64>,
     #[command(flatten)]
@@ -130,11 +130,22 @@ pub(crate) fn run(
     })
 }
 
+/// Tries to make what is written hold a limit that the plan holds.
+const TRIES: usize = 3;
+
 /// A plan carried out.
 struct Attempt {
     decision: Decision,
     cut: Cut,
     score: Option<Score>,
+    /// Price of the model as it is written.
+    written: Price,
+}
+
+impl Attempt {
+    fn exceeds(&self, limit: &Limit) -> bool {
+        limit.kind.of(&self.written) > limit.at_most
+    }
 }
 
 impl Job<'_> {
@@ -169,6 +180,7 @@ impl Job<'_> {
             measured: None,
             files: LockedFile::of_model(&self.args.model, &self.source.model)?,
             verdict,
+            notes: Vec::new(),
             warnings,
         };
         write(self, &outcome)?;
@@ -218,7 +230,8 @@ impl Job<'_> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
             let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
             let score = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
-            Ok(Attempt { decision, cut, score })
+            let written = price_of_written(self, &facts, &cut.model, limits)?;
+            Ok(Attempt { decision, cut, score, written })
         };
         let drop = |a: &Attempt| match (&yardstick, &a.score) {
             (Some(y), Some(after)) => y.metric.drop(y.dense.value, after.value),
@@ -226,13 +239,12 @@ impl Job<'_> {
         };
         let best = match args.max_drop {
             Some(most) if limits.is_empty() => self.fastest_within(most, &pricing, &attempt, &drop)?,
-            _ => attempt(&limits)?,
+            _ => hold(&limits, &attempt)?,
         };
 
-        let reached = best.decision.after;
-        let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &reached)).collect();
-        if let Some(most) = args.max_drop {
-            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: "points" });
+        let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &best.written)).collect();
+        if let (Some(most), Some(y)) = (args.max_drop, &yardstick) {
+            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: drop_unit(y.metric) });
         }
         let met = rows.iter().all(LimitRow::met);
         let mut warnings: Vec<String> = rows
@@ -241,6 +253,7 @@ impl Job<'_> {
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
         warnings.extend(samples.remark());
+        warnings.extend(curves.warnings());
         let graph = &self.dense.model.graph;
         let names = Names::of(graph);
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
@@ -248,7 +261,9 @@ impl Job<'_> {
             skipped
                 .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
         );
-        if best.decision.removal.is_empty() {
+        if self.dense.channels.groups.is_empty() {
+            warnings.push(nothing_to_cut(self.dense));
+        } else if best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }
         let mut files = models;
@@ -268,6 +283,7 @@ impl Job<'_> {
             measured: Some((curves.clone(), &pricing)),
             files,
             verdict: None,
+            notes: yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())).collect(),
             warnings,
         };
         write(self, &outcome)?;
@@ -299,6 +315,18 @@ impl Job<'_> {
         Ok(best)
     }
 
+    /// Which samples a limit on the loss was judged by.
+    fn says_of_drop(&self, yardstick: &Yardstick, chose: bool) -> Option<String> {
+        let (path, samples) = (self.args.eval.as_ref()?, yardstick.dense.samples);
+        self.args.max_drop?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let judged = format!("the drop is that on the {samples} samples of `{name}`");
+        Some(match chose {
+            true => format!("{judged}, by which the plan was chosen: on other samples it may be larger"),
+            false => format!("{judged}; on other samples it may be larger"),
+        })
+    }
+
     /// Bytes of the model as it is stored, external data included.
     pub(super) fn file_bytes(&self) -> u64 {
         let external = self.source.model.graph.values().filter_map(|(v, _)| self.source.model.graph.constant(v));
@@ -308,7 +336,9 @@ impl Job<'_> {
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
     pub(super) fn before(&self, pricing: &Pricing) -> Price {
-        Price { size: self.file_bytes() as f64, ..pricing.price(&self.dense.whole()) }
+        let canonical = pricing.price(&self.dense.whole());
+        let params = original_params(self, canonical.params as u64) as f64;
+        Price { size: self.file_bytes() as f64, params, ..canonical }
     }
 
     /// What the metric is measured with, if it is.
@@ -324,6 +354,53 @@ impl Job<'_> {
         };
         let dense = evaluate(metric, &outputs, &reference)?;
         Ok(Some(Yardstick { metric, data, reference, dense }))
+    }
+}
+
+/// Carries out a plan for the limits, and where what is written exceeds one that the plan holds, as by a bias that a layer
+/// was given, plans again with the difference for a margin.
+fn hold(limits: &[Limit], attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError>) -> Result<Attempt, CliError> {
+    let mut asked = limits.to_vec();
+    let mut best = attempt(&asked)?;
+    for _ in 1..TRIES {
+        let mut tighter = asked.clone();
+        for (ask, limit) in tighter.iter_mut().zip(limits).filter(|(_, l)| best.exceeds(l)) {
+            if best.decision.unmet.contains(&limit.kind) {
+                return Ok(best); // nothing more can be cut
+            }
+            let margin = limit.kind.of(&best.written) - limit.kind.of(&best.decision.after);
+            ask.at_most = ask.at_most.min(limit.at_most - margin);
+        }
+        if tighter == asked || tighter.iter().any(|l| l.at_most <= 0.0) {
+            break;
+        }
+        asked = tighter;
+        let next = attempt(&asked)?;
+        if !limits.iter().any(|l| next.exceeds(l) && !best.exceeds(l)) {
+            best = next;
+        }
+    }
+    Ok(best)
+}
+
+/// Why a model has nothing that can be cut.
+fn nothing_to_cut(dense: &Prepared) -> String {
+    let frozen = record::frozen(dense);
+    let name = |f: &sparsec_report::Frozen| format!("`{}:{}` ({})", f.value, f.axis, f.reason);
+    let first: Vec<String> = frozen.iter().take(3).map(name).collect();
+    let more = if frozen.len() > 3 { format!(" and {} more", frozen.len() - 3) } else { String::new() };
+    match first.is_empty() {
+        true => "nothing can be cut: the model has no weights with channels".to_string(),
+        false => format!("nothing can be cut: every channel is frozen: {}{more}", first.join(", ")),
+    }
+}
+
+/// What a difference of the metric is in.
+fn drop_unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Kl => "nats",
+        _ if metric.is_percentage() => "points",
+        _ => metric.name(),
     }
 }
 

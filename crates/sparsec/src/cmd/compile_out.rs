@@ -8,13 +8,14 @@ use crate::names::Names;
 use crate::output::Folder;
 use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, plural, table};
+use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
 use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
 use sparsec_ir::{Facts, Model};
+use sparsec_plan::{Limit, LimitKind, Price};
 use sparsec_report::{Better, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,6 +34,7 @@ pub(super) struct Outcome<'a> {
     pub(super) files: BTreeMap<String, LockedFile>,
     /// A random plan's comparison with the masked model.
     pub(super) verdict: Option<Comparison>,
+    pub(super) notes: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ struct Result_ {
     after: EstimateJson,
     limits: Vec<LimitJson>,
     verify: Option<VerifyJson>,
+    notes: Vec<String>,
     warnings: Vec<String>,
     outputs: Vec<String>,
 }
@@ -75,10 +78,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     }
     let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
 
-    let mut model = outcome.cut.model.clone();
-    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
-    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
-    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan_text.as_bytes())));
+    let model = signed(&outcome.cut.model, &plan_text);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
@@ -86,15 +86,14 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     sparsec_onnx::save(&model, &model_path, sparsec_onnx::Weights::AsLoaded)?;
     let written = std::fs::read(&model_path).map_err(|source| CliError::Write { path: model_path.clone(), source })?;
     let data = folder.path().join("model.onnx.data");
-    let data_bytes = std::fs::metadata(&data).map_or(0, |m| m.len());
     let weights = data.exists().then(|| sha256_of(&data)).transpose()?;
     put("plan.yaml", plan_text.as_bytes())?;
 
     let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
     before.params = original_params(job, before.params);
     before.file_bytes = job.file_bytes();
-    let mut after = after_estimate(job, outcome, &model);
-    after.file_bytes = written.len() as u64 + data_bytes;
+    let mut after = after_estimate(job, &outcome.facts, &model);
+    after.file_bytes = stored_bytes(&model_path);
     let names = Names::of(&job.dense.model.graph);
     names.relabel(&job.dense.model.graph, &mut before);
     names.relabel(&job.dense.model.graph, &mut after);
@@ -126,6 +125,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
             max_abs_error: v.max_abs_error,
             max_rel_error: v.max_rel_error,
         }),
+        notes: outcome.notes.clone(),
         warnings: outcome.warnings.clone(),
         outputs: outputs.iter().map(|p| p.display().to_string()).collect(),
     };
@@ -133,8 +133,45 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     job.talk.result("compile", &json, &text).map_err(CliError::Stdout)
 }
 
+/// The model with what it says of its making.
+fn signed(model: &Model, plan: &str) -> Model {
+    let mut model = model.clone();
+    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
+    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
+    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan.as_bytes())));
+    model
+}
+
+/// Bytes of a model file that was written, with its data file.
+fn stored_bytes(path: &std::path::Path) -> u64 {
+    let bytes = |p: &std::path::Path| std::fs::metadata(p).map_or(0, |m| m.len());
+    bytes(path) + bytes(&path.with_extension("onnx.data"))
+}
+
+/// The figures by which limits are judged: those of the model as it is written, not those that were planned with. The
+/// model is written to find its size only where that is limited.
+pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
+    // Any plan's hash has the same length.
+    let model = signed(model, "");
+    let e = after_estimate(job, facts, &model);
+    let mut size = e.file_bytes;
+    if limits.iter().any(|l| l.kind == LimitKind::Size) {
+        let folder = Folder::begin(&job.args.output)?;
+        let path = folder.path().join("model.onnx");
+        sparsec_onnx::save(&model, &path, sparsec_onnx::Weights::AsLoaded)?;
+        size = stored_bytes(&path);
+    }
+    Ok(Price {
+        macs: e.macs as f64,
+        params: e.params as f64,
+        size: size as f64,
+        latency_ms: e.latency_ms.mid,
+        memory: e.memory.peak as f64,
+    })
+}
+
 /// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
-fn original_params(job: &Job, canonical: u64) -> u64 {
+pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
     let model = &job.source.model;
     let facts = infer(model, &job.dense.table).facts;
     let found = estimate(model, &facts, &job.dense.table, job.target).params;
@@ -142,7 +179,7 @@ fn original_params(job: &Job, canonical: u64) -> u64 {
 }
 
 /// The estimate of the emitted model itself, with the sizes of one sample.
-fn after_estimate(job: &Job, outcome: &Outcome, model: &Model) -> Estimate {
+fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
     let facts = infer(model, &job.dense.table).facts;
     let sizes: BTreeMap<String, u64> = job
         .dense
@@ -151,7 +188,7 @@ fn after_estimate(job: &Job, outcome: &Outcome, model: &Model) -> Estimate {
         .inputs()
         .flat_map(|v| {
             let open = job.dense.facts.get(v).shape.clone().unwrap_or_default();
-            let bound = outcome.facts.get(v).sizes().unwrap_or_default();
+            let bound = dense.get(v).sizes().unwrap_or_default();
             let known = open.into_iter().zip(bound).filter_map(|(d, n)| Some((d.as_sym()?.to_string(), n)));
             known.collect::<Vec<_>>()
         })
@@ -232,6 +269,7 @@ fn report(
             v.max_rel_error
         ));
     }
+    notes.extend(outcome.notes.iter().cloned());
     notes.push(format!("latency, memory and energy are estimates for `{}`, not measurements", job.target.name));
     Report {
         schema: SCHEMA.to_string(),
@@ -283,10 +321,13 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     row("peak memory, estimated", bytes(a), bytes(b), ratio(a as f64, b as f64));
     if let Some((metric, dense, cut)) = &outcome.metrics {
         let show = |s: &Score| {
-            if metric.is_percentage() { format!("{:.2} %", s.value) } else { format!("{:.5}", s.value) }
+            if metric.is_percentage() { format!("{:.2} %", s.value) } else { significant(s.value) }
         };
-        let drop = metric.drop(dense.value, cut.value);
-        row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), format!("{:+.2}", -drop));
+        let change = cut.value - dense.value;
+        let sign = if change > 0.0 { "+" } else { "" };
+        let change =
+            if metric.is_percentage() { format!("{change:+.2}") } else { sign.to_string() + &significant(change) };
+        row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), change);
     }
     let mut out = table(&[Text(""), Number("before"), Number("after"), Number("")], &rows);
     out += &format!("\ntarget {}{}\n", job.target.name, if job.target.calibrated { "" } else { " (uncalibrated)" });
@@ -306,6 +347,9 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     let cut = outcome.decision.plan.groups.len();
     let groups = job.dense.channels.groups.len();
     out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), if cut == 1 { "was" } else { "were" });
+    for n in &outcome.notes {
+        out += &format!("note: {n}\n");
+    }
     for w in &outcome.warnings {
         out += &format!("warning: {w}\n");
     }

@@ -7,7 +7,7 @@ use crate::output;
 use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
-use sparsec::drive::{Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, measure};
+use sparsec::drive::{Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure};
 use sparsec_cost::Target;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -88,6 +88,7 @@ struct Stored {
     /// While measuring: errors by group and units kept.
     probes: BTreeMap<String, BTreeMap<u32, u64>>,
     /// When all is measured.
+    samples: Option<Sampling>,
     curves: Vec<StoredCurve>,
 }
 
@@ -96,6 +97,7 @@ struct Stored {
 struct StoredCurve {
     id: String,
     order: Vec<u32>,
+    by_weight: u32,
     counts: Vec<u32>,
     error: Vec<u64>,
 }
@@ -121,11 +123,12 @@ impl Store {
         let curve = |c: &StoredCurve| GroupCurve {
             id: c.id.clone(),
             order: c.order.clone(),
+            by_weight: c.by_weight,
             counts: c.counts.clone(),
             error: c.error.iter().map(|bits| f64::from_bits(*bits)).collect(),
         };
-        let groups: Vec<GroupCurve> = self.with(|(s, _)| s.curves.iter().map(curve).collect());
-        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), groups })
+        let (samples, groups) = self.with(|(s, _)| (s.samples.clone(), s.curves.iter().map(curve).collect::<Vec<_>>()));
+        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), samples, groups })
     }
     fn save(&self) -> Result<(), CliError> {
         self.with(|(stored, last)| {
@@ -138,11 +141,13 @@ impl Store {
         let curve = |c: &GroupCurve| StoredCurve {
             id: c.id.clone(),
             order: c.order.clone(),
+            by_weight: c.by_weight,
             counts: c.counts.clone(),
             error: c.error.iter().map(|e| e.to_bits()).collect(),
         };
         self.with(|(stored, _)| {
             stored.probes = BTreeMap::new();
+            stored.samples = curves.samples.clone();
             stored.curves = curves.groups.iter().map(curve).collect();
         });
         self.save()
@@ -191,9 +196,14 @@ mod tests {
             (open("a").error("g", 4), open("a").error("g", 5), open("b").error("g", 4)),
             (Some(third), None, None)
         );
-        let groups =
-            vec![GroupCurve { id: "g".into(), order: vec![1, 0], counts: vec![1, 2], error: vec![third, 0.0] }];
-        let curves = Curves { schema: Curves::SCHEMA.to_string(), groups };
+        let groups = vec![GroupCurve {
+            id: "g".into(),
+            by_weight: 0,
+            order: vec![1, 0],
+            counts: vec![1, 2],
+            error: vec![third, 0.0],
+        }];
+        let curves = Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups };
         first.finish(&curves).unwrap();
         assert_eq!((open("a").curves(), open("b").curves(), open("a").error("g", 4)), (Some(curves), None, None));
         std::fs::write(&path, "{\"schema\": torn").unwrap();

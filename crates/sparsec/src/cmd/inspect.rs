@@ -13,7 +13,7 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{macs, macs_on};
+use sparsec::drive::{Prepared, macs, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;

@@ -78,6 +78,7 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     let curves = read_curves(&args.curves)?;
     let (source, dense) = open(&args.model, global, &watch)?;
     curves.check(&dense)?;
+    curves.warnings().iter().for_each(|w| talk.note(w));
     let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
     let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.bytes, &watch);
     let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::talk::Talk;
 use crate::values::{self, Scale};
 use clap::Args;
-use sparsec::drive::{DriveError, MEMORY, Samples};
+use sparsec::drive::{DriveError, MEMORY, MOST_SAMPLES, Samples};
 use sparsec_calib::data::{DataOptions, Dataset, ImageOptions};
 use sparsec_ir::Model;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl SampleArgs {
         talk: Talk,
         threads: usize,
     ) -> Result<Samples, CliError> {
-        let most = self.max_samples.unwrap_or(CALIBRATION_SAMPLES).min(CALIBRATION_SAMPLES);
+        let most = self.max_samples.unwrap_or(MOST_SAMPLES).min(MOST_SAMPLES);
         let data = self.read(path, model, talk, Some(most))?;
         if let (true, Some((input, t))) = (data.is_stacked(), data.inputs().first()) {
             let size = t.dims.get(1).copied().unwrap_or(1);
@@ -64,6 +64,3 @@ impl SampleArgs {
         Ok(data)
     }
 }
-
-/// Samples that measurements use at most: more cost time and change nothing.
-const CALIBRATION_SAMPLES: u64 = 1024;

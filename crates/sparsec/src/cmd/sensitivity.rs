@@ -70,6 +70,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let partial = args.output.with_file_name(format!(".{partial}.partial"));
     let curves = measured(&what, &partial, &watch)?;
     watch.clear();
+    curves.warnings().iter().for_each(|w| talk.note(w));
     let mut json = serde_json::to_vec_pretty(&curves).map_err(|e| CliError::Stdout(e.into()))?;
     json.push(b'\n');
     output::file(&args.output, &json)?;

@@ -1,10 +1,11 @@
 //! What the samples say: the order of each group's units, and the curve of the output's error.
 
 use super::memory::{bound, bytes_of, first};
-use super::{DriveError, Observer, Prepared, Samples};
+use super::sampling::{LEAST_SAMPLES, sampling};
+use super::{DriveError, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::{CalibError, Consumer, Known, Other, Probe, Ranking, Reference, Sensitivity};
-use sparsec_calib::{consumers, grams, rank, sensitivity};
+use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Facts, ValueId};
 use sparsec_passes::remove::mask;
@@ -24,6 +25,9 @@ pub struct GroupCurve {
     pub counts: Vec<u32>,
     /// Divergence of the output at each count, all other groups whole.
     pub error: Vec<f64>,
+    /// Units at the end of `order` of which the samples say nothing: the norm of their weights orders them.
+    #[serde(default)]
+    pub by_weight: u32,
 }
 
 /// Curves of all groups.
@@ -32,6 +36,9 @@ pub struct GroupCurve {
 pub struct Curves {
     /// Form of the file.
     pub schema: String,
+    /// Samples behind the curves, where that is known.
+    #[serde(default)]
+    pub samples: Option<Sampling>,
     /// One entry a group, in the model's order.
     pub groups: Vec<GroupCurve>,
 }
@@ -63,6 +70,24 @@ impl Curves {
         }
         Ok(())
     }
+    /// Whether there are fewer samples than the measurements want.
+    pub fn few_samples(&self) -> bool {
+        self.samples.as_ref().is_some_and(Sampling::few)
+    }
+    /// What a user should know of how far the curves can be trusted.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out: Vec<String> =
+            self.samples.iter().filter(|s| s.few()).map(|s| format!("{s} (`sparsec explain S0414`)")).collect();
+        let blind = |g: &&GroupCurve| g.by_weight as usize == g.order.len();
+        let blind: Vec<String> = self.groups.iter().filter(blind).map(|g| format!("`{}`", g.id)).collect();
+        if let Some((first, rest)) = blind.split_first() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more groups", rest.len()) };
+            out.push(format!(
+                "the samples say nothing of the units of {first}{more}: the norm of their weights orders them (`sparsec explain S0415`)"
+            ));
+        }
+        out
+    }
     /// Orders of the units, by group.
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
@@ -78,7 +103,7 @@ const RIDGE: f64 = 1e-3;
 /// Multiply-accumulates that one probe may cost: it compares outputs on as many samples as that allows, but on no fewer
 /// and no more than so many.
 const PROBE_WORK: u64 = 2_000_000_000;
-const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = 32..=256;
+const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = LEAST_SAMPLES..=256;
 /// Shares of a group's units at which its curve is measured.
 const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
@@ -107,6 +132,9 @@ pub fn measure(
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
+    if channels.groups.is_empty() {
+        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: Vec::new() });
+    }
     let consumers = consumers(model, facts, &dense.table, channels);
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
@@ -122,6 +150,11 @@ pub fn measure(
     let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
         .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
 
+    let mut sampling = sampling(&samples.inputs);
+    let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
+    if sampling.constant {
+        return Err(uninformed(true));
+    }
     let mut rankings: Vec<Ranking> = Vec::new();
     let mut found: Vec<Vec<(u32, f64)>> = Vec::new();
     for part in parts(&consumers, &bound, samples.memory / 4) {
@@ -133,11 +166,13 @@ pub fn measure(
             watch.interrupted()
         };
         let grams = grams(runtime, model, facts, &samples.inputs, &wanted, passes, &step)?;
+        grams.iter().for_each(|((v, _), gram)| sampling.want(&model.graph.value(*v).name, gram));
 
         watch.stage("rank", part.len() as u64);
         for g in part.clone() {
+            let group = &channels.groups[g];
             let mut views = Vec::new();
-            for c in &consumers[g] {
+            for c in consumers[g].iter().filter(|c| grams[&(c.x, c.axis)].varies()) {
                 let covariance = match c.other {
                     // Logits see the activations as they are, not about their mean.
                     Other::Activation(..) => grams[&(c.x, c.axis)].uncentred(),
@@ -145,7 +180,11 @@ pub fn measure(
                 };
                 views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
             }
-            rankings.push(rank(channels.groups[g].units.len(), &views, &|| watch.interrupted())?);
+            let mut ranking = rank(group.units.len(), &views, &|| watch.interrupted())?;
+            if ranking.informed < group.units.len() {
+                ranking.order_rest(&unit_norms(model, channels, group)?);
+            }
+            rankings.push(ranking);
             watch.done(1);
         }
 
@@ -170,15 +209,19 @@ pub fn measure(
             own.map(|((_, keep), error)| (*keep, *error)).collect()
         }));
     }
+    if rankings.iter().all(|r| r.informed == 0) {
+        return Err(uninformed(false));
+    }
     let mut groups = Vec::new();
     for ((group, ranking), (probes, counts)) in channels.groups.iter().zip(rankings).zip(found.into_iter().zip(grids)) {
         let sensitivity = Sensitivity { ranking, probes };
         let error = counts.iter().map(|k| sensitivity.error_at(*k)).collect();
         let curve = Curve::new(counts, error);
+        let by_weight = (sensitivity.ranking.order.len() - sensitivity.ranking.informed) as u32;
         let (order, counts, error) = (sensitivity.ranking.order, curve.counts, curve.error);
-        groups.push(GroupCurve { id: group.id.clone(), order, counts, error });
+        groups.push(GroupCurve { id: group.id.clone(), by_weight, order, counts, error });
     }
-    Ok(Curves { schema: Curves::SCHEMA.to_string(), groups })
+    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
 }
 
 /// Axes whose statistics the consumers need, sorted.
