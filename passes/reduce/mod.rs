@@ -249,17 +249,19 @@ mod tests {
         check(NET, |m| has(m, "Sigmoid"), "g (float[n,1] r) => (float[n,1] s) { s = Sigmoid (r) }");
         check(
             NET,
-            |m| has(m, "Relu") && has(m, "MatMul"),
-            "g (float[n,1] x) => (float[n,1] r) < float[1,1] w = {1} > { h = MatMul (x, w) r = Relu (h) }",
+            |m| has(m, "Relu") && m.graph.nodes().any(|(_, n)| n.op == "MatMul" && n.inputs.len() == 2),
+            "g (float[n,1] x, float[n,1] c) => (float[n,1] h, float[n,1] r) < float[1,1] w = {1.0} > \
+             { h = MatMul (x, w) r = Relu (c) }",
         );
     }
     #[test]
     fn two_places_far_apart_stay_and_what_is_between_goes() {
-        let adds = |m: &Model| m.graph.nodes().filter(|(_, n)| n.op == "MatMul").count() == 2;
+        let products =
+            |m: &Model| m.graph.nodes().filter(|(_, n)| n.op == "MatMul" && n.inputs.len() == 2).count() == 2;
         check(
             NET,
-            adds,
-            "g (float[n,1] x, float[n,1] s) => (float[n,1] y, float[n,1] h) < float[1,1] w = {1}, float[1,1] v = {1} > \
+            products,
+            "g (float[n,1] x, float[n,1] s) => (float[n,1] y, float[n,1] h) < float[1,1] w = {1.0}, float[1,1] v = {1.0} > \
              { h = MatMul (x, w) y = MatMul (s, v) }",
         );
     }
@@ -277,7 +279,7 @@ mod tests {
             "g (float[n,2] x) => (float[n,2] y) <float[2,2] w = {1, 2, 3, 4}, float[2] b = {5, 6}>
              { y = Gemm <alpha = 2.0, beta = 3.0> (x, w, b) }",
             biased,
-            "g (float[n,1] x) => (float[n,2] y) < float[1,2] w = {1, 2} > { y = Gemm <alpha = 2> (x, w) }",
+            "g (float[n,2] x) => (float[n,2] y) < float[2,2] w = {-3.0, 2.0, 0.0, -2.0} > { y = Gemm <alpha = 2.0> (x, w) }",
         );
     }
     #[test]

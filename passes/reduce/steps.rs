@@ -49,6 +49,11 @@ fn without(search: &Search, gone: &[NodeId]) -> Option<Model> {
             }
         }
     }
+    for &v in &outputs {
+        if graph.value(v).ty.is_none() {
+            graph.set_type(v, search.known_type(v));
+        }
+    }
     graph.set_outputs(&outputs);
     for &node in gone.iter().rev() {
         for v in graph.node(node).outputs.clone().into_iter().flatten() {
