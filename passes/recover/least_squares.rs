@@ -81,8 +81,8 @@ pub struct RecoverOptions {
     pub work: f64,
     /// Samples in one run. Sums are taken run by run, so results depend on it.
     pub batch: usize,
-    /// Bytes that activations, sums and equations may take. Results do not depend on it, but that equations too large
-    /// for it are not solved.
+    /// Bytes that activations, sums and equations may take. Equations too large for it are not solved, and fewer
+    /// observations are held out where they are many; results depend on it in no other way.
     pub memory: u64,
 }
 

@@ -7,14 +7,18 @@
 use super::cut::RemoveError;
 use sparsec_analysis::{Inferred, infer_node};
 use sparsec_ir::{Attr, Dim, ElemType, Fact, Model, Node, NodeId, OpTable, Tensor, ValueId};
+use std::collections::BTreeMap;
 
-/// Makes operand `operand` of `node` hold `wanted`. `now` holds the facts of everything before `node`.
+/// What was made in place of an operand, by what it has to hold: nodes that shared a shape go on sharing one.
+pub(super) type Made = BTreeMap<(ValueId, Vec<Dim>), ValueId>;
+
+/// Makes an operand of a node hold `wanted`. `now` holds the facts of everything before the node.
 pub(super) fn demand(
     model: &mut Model,
     table: &OpTable,
     now: &mut Inferred,
-    node: NodeId,
-    operand: usize,
+    made: &mut Made,
+    (node, operand): (NodeId, usize),
     wanted: &[Dim],
 ) -> Result<(), RemoveError> {
     let Some(value) = model.graph.node(node).inputs.get(operand).copied().flatten() else {
@@ -24,47 +28,67 @@ pub(super) fn demand(
         model.graph.set_operand(node, operand, Some(value));
         return Ok(());
     };
-    let fact = now.facts.get(value);
+    if now.facts.get(value).content.as_deref() == Some(wanted) {
+        return Ok(());
+    }
+    let key = (value, wanted.to_vec());
+    let new = match made.get(&key) {
+        Some(known) => *known,
+        None => {
+            let name = model.graph.value(value).name.clone();
+            let new =
+                replacement(model, table, now, value, wanted).ok_or_else(|| impossible(model, node, &name, wanted))?;
+            made.insert(key, new);
+            new
+        }
+    };
+    model.graph.set_operand(node, operand, Some(new));
+    Ok(())
+}
+
+/// A value like `old` that holds `wanted`. Entries that depend on the input are taken from what the graph computes.
+fn replacement(
+    model: &mut Model,
+    table: &OpTable,
+    now: &mut Inferred,
+    old: ValueId,
+    wanted: &[Dim],
+) -> Option<ValueId> {
+    let fact = now.facts.get(old);
     let has = fact.content.clone();
-    if has.as_deref() == Some(wanted) {
-        return Ok(());
-    }
     let form = Form { elem: fact.elem.unwrap_or(ElemType::I64), scalar: fact.rank() == Some(0) };
-    let name = model.graph.value(value).name.clone();
+    let name = model.graph.value(old).name.clone();
     if let Some(plain) = constant(model, now, &name, form, wanted) {
-        model.graph.set_operand(node, operand, Some(plain));
-        return Ok(());
+        return Some(plain);
     }
-    // Entries that depend on the input are taken from what the graph computes.
-    let has = has.filter(|h| h.len() == wanted.len()).ok_or_else(|| impossible(model, node, &name, wanted))?;
+    let has = has.filter(|h| h.len() == wanted.len())?;
     let mut parts: Vec<ValueId> = Vec::new();
-    let mut at = 0;
-    for (part, len) in joined(model, now, value).unwrap_or_else(|| vec![(value, wanted.len())]) {
-        let end = at + len;
-        if has[at..end] == wanted[at..end] {
+    let mut from = 0;
+    for (part, len) in joined(model, now, old).unwrap_or_else(|| vec![(old, wanted.len())]) {
+        let end = from + len;
+        if has[from..end] == wanted[from..end] {
             parts.push(part);
-            at = end;
-            continue;
+        } else if let Some(plain) = constant(model, now, &name, form, &wanted[from..end]) {
+            parts.push(plain);
+        } else {
+            let mut at = from;
+            while at < end {
+                let right = |i: &usize| has[*i] == wanted[*i];
+                let run = (at..end).take_while(|i| right(i) == right(&at)).count();
+                parts.push(if right(&at) {
+                    slice(model, now, table, part, at - from, at - from + run)
+                } else {
+                    constant(model, now, &name, form, &wanted[at..at + run])?
+                });
+                at += run;
+            }
         }
-        let from = at;
-        while at < end {
-            let right = |i: &usize| has[*i] == wanted[*i];
-            let run = (at..end).take_while(|i| right(i) == right(&at)).count();
-            parts.push(if right(&at) {
-                slice(model, now, table, part, at - from, at - from + run)
-            } else {
-                constant(model, now, &name, form, &wanted[at..at + run])
-                    .ok_or_else(|| impossible(model, node, &name, wanted))?
-            });
-            at += run;
-        }
+        from = end;
     }
     let concat = parts.into_iter().fold(Node::new(CONCAT), Node::input).attr("axis", Attr::Int(0));
     let id = model.graph.add_node(concat, &[&format!("{name}_cut")]);
     infer_node(model, table, id, now);
-    let spliced = model.graph.node(id).outputs[0];
-    model.graph.set_operand(node, operand, spliced);
-    Ok(())
+    model.graph.node(id).outputs[0]
 }
 
 /// The operator that lists are put together with.

@@ -165,10 +165,11 @@ pub fn remove(
     }
     let follows: BTreeSet<(NodeId, usize)> = wanted.iter().map(|w| (w.0, w.1)).collect();
     let mut now = start(&out);
+    let mut made = contents::Made::default();
     let mut next = wanted.into_iter().peekable();
     for id in order {
         while let Some((_, operand, dims)) = next.next_if(|w| w.0 == id) {
-            contents::demand(&mut out, table, &mut now, id, operand, &dims)?;
+            contents::demand(&mut out, table, &mut now, &mut made, (id, operand), &dims)?;
         }
         infer_node(&out, table, id, &mut now);
         compare(&out, &now, &expected, id)?;

@@ -1,10 +1,15 @@
 //! Executes the `onnx before` and `onnx after` blocks on top of every pass file.
 
+#[path = "common/recovered.rs"]
+mod recovered;
+
+use recovered::recovered;
 use sparsec_ir::Model;
 use sparsec_ir::verify;
 use sparsec_passes::canonicalise::Evaluator;
+use sparsec_passes::recover::RecoverOptions;
 use sparsec_passes::{ALL, Changed, Manager, PassDef, Stage};
-use sparsec_testkit::{full, model, random_inputs, workspace};
+use sparsec_testkit::{full, model, workspace};
 use std::fs;
 use std::sync::Arc;
 
@@ -55,31 +60,6 @@ fn documentation_of_removal_is_true() {
     assert_eq!(full(&cut), full(&after));
 }
 
-/// Recovers the cut of a model to its first two units, without a ridge, on 64 random samples.
-fn recovered(dense: &Model) -> (Model, Vec<sparsec_passes::recover::Recovered>) {
-    use sparsec_passes::recover::{RecoverOptions, Recovery, recover};
-    let table = sparsec_ops::table();
-    let facts = sparsec_analysis::infer(dense, &table).facts;
-    let channels = sparsec_analysis::channels(dense, &facts, &table);
-    let mut removal = sparsec_analysis::Removal::none(&channels);
-    channels.groups[0].units[2..].iter().for_each(|u| removal.set(*u, true));
-    let mut cut = sparsec_passes::remove::remove(dense, &facts, &table, &channels, &removal).expect("the plan fits");
-    let runtime = sparsec_runtime::default_runtime().expect("tests are built with tract");
-    let inputs = random_inputs(dense, 1, 64);
-    let cx = Recovery {
-        dense,
-        kept: &|v, axis| channels.kept_of(v, axis, &removal),
-        table: &table,
-        runtime: runtime.as_ref(),
-        inputs: &inputs,
-        threads: 2,
-        options: RecoverOptions { ridge: 0.0, ..RecoverOptions::default() },
-        progress: &|_, _| false,
-    };
-    let done = recover(&cx, &mut cut).expect("the model runs");
-    (cut, done)
-}
-
 #[test]
 fn documentation_of_recovery_is_true() {
     let file = workspace().join("passes/recover/least_squares.rs");
@@ -90,7 +70,7 @@ fn documentation_of_recovery_is_true() {
         <float[2,3] w = {1.0, 0.0, 1.0, 0.0, 1.0, 1.0}, float[3,1] v = {1.0, 1.0, 1.0}>
         { h = MatMul (x, w) y = MatMul (h, v) }",
     );
-    let (mut cut, done) = recovered(&dense);
+    let (mut cut, done) = recovered(&dense, RecoverOptions { ridge: 0.0, ..RecoverOptions::default() });
     assert!(done.iter().all(|r| r.outcome.is_ok()), "{done:?}");
     let v = cut.graph.find("v").expect("the weight is there");
     let exact = cut.graph.constant(v).expect("a weight").to_f64().expect("numbers");
@@ -107,63 +87,6 @@ fn documentation_of_recovery_is_true() {
         assert_eq!(**before.graph.constant(new).expect("a weight"), kept, "{name}");
         before.graph.set_constant(new, kept);
     }
-}
-
-#[test]
-fn weights_on_the_left_factors_and_inner_maps_are_solved() {
-    let random = |seed: u32| format!("[\"location\": \"random:{seed}\"]");
-    // The last two units are sums of the first two, whatever reads them.
-    let w = "float[4,3] w = {1.0, 0.5, -1.0, 0.25, 2.0, 1.0, 1.25, 2.5, 0.0, -0.75, 1.5, 2.0}";
-    let cases = [
-        format!(
-            "g (float[n,3,5] x) => (y) <{w}, float[2,4] v = {}> {{ h = MatMul (w, x) y = MatMul (v, h) }}",
-            random(1)
-        ),
-        format!(
-            "g (float[n,3] x) => (y) <{w}, float[4,2] v = {}, float[2] c = {}>
-            {{ h = Gemm <transB = 1> (x, w) y = Gemm <alpha = 0.5, beta = 3.0> (h, v, c) }}",
-            random(1),
-            random(2)
-        ),
-        format!(
-            "g (float[n,4,3] x) => (y) <{w}, float[1,6,4] v = {}, float[1,6,2] r = {}, float[1,12] c = {}>
-            {{ a = Transpose <perm = [1, 0, 2]> (x) t = Transpose <perm = [1, 0]> (w) h = MatMul (a, t)
-              z = GRU <hidden_size = 2> (h, v, r, c) y = Transpose <perm = [2, 0, 1, 3]> (z) }}",
-            random(1),
-            random(2),
-            random(3)
-        ),
-    ];
-    for text in cases {
-        let mut dense = model(&text);
-        let table = sparsec_ops::table();
-        let mut manager = Manager::new(&table);
-        let mut cx = manager.context();
-        cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().expect("tests are built with tract"))));
-        let _ = manager.run(&mut dense, sparsec_passes::CANONICALISE, &mut cx).expect("a sound model");
-        let (cut, done) = recovered(&dense);
-        let errors: Vec<_> = done.iter().map(|r| r.outcome.as_ref().map_or(1.0, |o| o.1)).collect();
-        assert!(errors.len() == 1 && errors[0] < 1e-6, "{done:?}\n{}", full(&cut));
-        let inputs = random_inputs(&dense, 2, 3);
-        let run = |m: &Model| {
-            let runtime = sparsec_runtime::default_runtime().expect("tests are built with tract");
-            let session = runtime.load(m, &[inputs[0].dims.clone()], 1).expect("the model loads");
-            session.run(&inputs).expect("the model runs")[0].to_f32().expect("numbers")
-        };
-        let far = run(&dense).iter().zip(&run(&cut)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(far < 1e-3, "{far}\n{}", full(&cut));
-    }
-}
-
-#[test]
-fn a_form_that_is_not_solved_is_said() {
-    let dense = model(
-        "g (float[n,3] x) => (y) <float[3,4] w = [\"location\": \"random:1\"], float[4,2] v = [\"location\": \"random:2\"]>
-        { h = MatMul (x, w) y = Einsum <equation = \"ni,ij->nj\"> (h, v) }",
-    );
-    let (_, done) = recovered(&dense);
-    let outcomes: Vec<_> = done.iter().map(|r| r.outcome.clone()).collect();
-    assert_eq!(outcomes, [Err(sparsec_passes::recover::Skipped::NotLinear)]);
 }
 
 #[test]

@@ -114,3 +114,42 @@ fn a_size_that_decides_a_shape_may_change() {
         &[0, 4],
     );
 }
+
+/// Operators of the model of a text after a cut, in the order of the graph.
+fn left(text: &str, units: &[usize]) -> Vec<String> {
+    check_equal(text, units);
+    let (s, removal) = cut(text, units);
+    let out = remove(&s.model, &s.facts, &s.table, &s.channels, &removal);
+    let out = out.expect("it was checked");
+    out.graph.nodes().map(|(_, n)| n.op.clone()).collect()
+}
+
+#[test]
+fn a_backward_range_stays_a_slice() {
+    let text = "g (float[n,3] x) => (float[n,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64[1] from = {-1},
+         int64[1] to = {-9223372036854775808}, int64[1] axis = {1}, int64[1] step = {-1}>
+        { h = MatMul (x, w) s = Slice (h, from, to, axis, step) z = MatMul (s, v) }";
+    assert_eq!(left(text, &[0, 4]), ["MatMul", "Slice", "MatMul"]);
+}
+
+#[test]
+fn open_sizes_are_copied_even_where_zeros_were_literal() {
+    let text = "g (float[n,m,3] x) => (float[n,m,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64[1] from = {0},
+         int64[1] to = {2}, int64[2] apart = {2, 3}, int64[1] flat = {6}>
+        { h = MatMul (x, w) s = Shape (h) a = Slice (s, from, to) t = Concat <axis = 0> (a, apart)
+          f = Reshape <allowzero = 1> (h, t) r = Relu (f) u = Concat <axis = 0> (a, flat)
+          k = Reshape <allowzero = 1> (r, u) z = MatMul (k, v) }";
+    assert_eq!(left(text, &[1]), ["MatMul", "Reshape", "Relu", "Reshape", "MatMul"]);
+}
+
+#[test]
+fn a_shape_that_must_be_computed_is_joined_anew() {
+    let text = "g (float[n,m,3] x) => (float[m,n,2] z)
+        <float[6,2] v = [\"location\": \"random:2\"], int64[1] one = {1}, int64[1] two = {2}, int64[1] zero = {0},
+         int64[1] flat = {6}, float[1,6] wide = [\"location\": \"random:3\"]>
+        { s = Shape (x) a = Slice (s, zero, one) b = Slice (s, one, two)
+          t = Concat <axis = 0> (b, a, flat) e = Expand (wide, t) z = MatMul (e, v) }";
+    assert_eq!(left(text, &[1]), ["Shape", "Slice", "Slice", "Expand", "MatMul", "Concat"]);
+}

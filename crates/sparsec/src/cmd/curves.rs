@@ -71,8 +71,10 @@ pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Resul
             Ok(curves)
         }
         Err(e) => {
-            // What ended the run is worth more to the user than that this failed, too.
-            let _ = store.save();
+            if matches!(&e, CliError::Drive(d) if d.is_interruption()) {
+                // What ended the run is worth more to the user than that this failed, too.
+                let _ = store.save();
+            }
             Err(e)
         }
     }
