@@ -7,7 +7,7 @@
 
 use super::cut::RemoveError;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
-use sparsec_ir::{Data, ElemType, Facts, Model, Node, Tensor, TensorError, Use, ValueId};
+use sparsec_ir::{Data, Def, ElemType, Facts, Model, Node, Tensor, TensorError, Use, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
             continue;
         }
         let sides = [link.b.0, link.a.0].map(|slot| channels.axes.owner(channels.axes.locate(slot).0));
-        let constant = |o: &AxisOwner| matches!(o, AxisOwner::Value(v, _) if model.graph.constant(*v).is_some());
+        let known = |v: ValueId| matches!(model.graph.value(v).def, Def::Constant(_) | Def::Sparse(_));
+        let constant = |o: &AxisOwner| matches!(o, AxisOwner::Value(v, _) if known(*v));
         let from_base = |slot: u32| slot - channels.axes.slots(channels.axes.locate(slot).0).start;
         match sides.iter().position(constant) {
             Some(side) => {
@@ -42,6 +43,12 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
     }
     let mut out = model.clone();
     for ((v, axis), gone) in weights {
+        if let Def::Sparse(tensor) = &out.graph.value(v).def {
+            let zeroed = tensor.without(axis, &gone);
+            let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
+            out.graph.set_sparse(v, zeroed.map_err(source)?);
+            continue;
+        }
         let tensor = out.graph.constant(v).expect("chosen for being constant").clone();
         let zeroed = zero(&tensor, axis, &gone);
         let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };

@@ -8,6 +8,7 @@
 //! assert!(table.get("", "Relu").is_some());
 //! ```
 
+mod alike;
 mod batch_norm;
 mod binary;
 mod broadcast;

@@ -40,5 +40,5 @@ pub fn table() -> OpTable {
         crate::unary::OPS,
         crate::where_::OPS,
     ];
-    OpTable::new(families.into_iter().flatten().copied())
+    OpTable::new(families.into_iter().flatten().copied()).with_alike(crate::alike::ALIKE)
 }

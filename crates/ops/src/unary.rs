@@ -132,6 +132,9 @@ fn converted(node: &NodeRef, elem: Option<ElemType>) -> Result<Vec<Fact>, OpErro
 
 fn cast(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let bad = || OpError::BadAttribute { name: "to".to_string(), expected: "the code of an element type" };
+    if node.opset < 6 {
+        return Err(OpError::Unsupported("a type by its name, as operator sets before 6 have it"));
+    }
     let to = node.int("to")?.ok_or_else(bad)?;
     let elem = i32::try_from(to).ok().and_then(ElemType::from_code).ok_or_else(bad)?;
     converted(node, Some(elem))

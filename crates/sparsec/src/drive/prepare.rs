@@ -1,7 +1,7 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, channels, infer};
+use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
@@ -49,7 +49,15 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let facts = infer(&model, &table).facts;
+    let Inferred { facts, problems } = infer(&model, &table);
+    // What follows from the operators holds: a statement that contradicts it would only be written on.
+    for problem in problems {
+        if let ShapeProblem::Contradicted { value, .. } = problem
+            && !model.graph.is_output(value)
+        {
+            model.graph.set_type(value, None);
+        }
+    }
     let channels = channels(&model, &facts, &table);
     watch.done(1);
     Ok(Prepared { model, facts, channels, table, remarks })
