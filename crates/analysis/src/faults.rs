@@ -60,11 +60,11 @@ fn attribute(model: &Model, def: &OpDef, inferred: &Inferred, node: NodeId) -> O
     let node = node_ref(model, &inferred.facts, node);
     let shape = match def.shape {
         ShapeRule::By(rule) => rule(&node).err(),
-        ShapeRule::Unknown(_) => None,
+        ShapeRule::Like(_) | ShapeRule::Unknown(_) => None,
     };
     let relate = || match def.relate {
         Relate::By(rule) => rule(&node, &mut Relations::default()).err(),
-        Relate::Opaque(_) => None,
+        Relate::Given(_) | Relate::Opaque(_) => None,
     };
     let wrong = |e: &OpError| matches!(e, OpError::AttributeType { .. });
     shape.filter(wrong).or_else(|| relate().filter(wrong))

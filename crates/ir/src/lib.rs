@@ -21,6 +21,7 @@ mod dim;
 mod draw;
 mod elem;
 mod fact;
+pub mod given;
 mod graph;
 mod id;
 mod model;
@@ -50,7 +51,7 @@ pub use op::{
 };
 pub use order::{cycle, topological};
 pub use reason::Reason;
-pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
+pub use relation::{AxisRef, LinkKind, Relation, Relations, Row, ZeroPoint};
 pub use resize::{Edit, Resized};
 pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError, element_count};
 pub use ty::Type;

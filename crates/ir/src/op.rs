@@ -1,5 +1,6 @@
 //! What can be said about an operator.
 
+use crate::given::Word;
 use crate::{Edit, Fact, Node, NodeRef, Relations, Resized};
 use thiserror::Error;
 
@@ -35,6 +36,8 @@ pub struct OpDef {
 pub enum ShapeRule {
     /// Computed.
     By(fn(&NodeRef) -> Result<Vec<Fact>, OpError>),
+    /// Every result has the type and shape of this operand.
+    Like(usize),
     /// Not known.
     Unknown(&'static str),
 }
@@ -44,6 +47,8 @@ pub enum ShapeRule {
 pub enum Relate {
     /// Computed.
     By(fn(&NodeRef, &mut Relations) -> Result<(), OpError>),
+    /// In words, those of a user; see [`given::relate`](crate::given::relate).
+    Given(&'static [Word]),
     /// Every axis is frozen, for this reason.
     Opaque(&'static str),
 }

@@ -285,6 +285,13 @@ impl Tensor {
             elem => return Err(TensorError::Elem { elem, wanted: "whole numbers" }),
         })
     }
+    /// Elements as doubles, for any type whose numbers can be read.
+    pub fn numbers(&self) -> Result<Vec<f64>, TensorError> {
+        if self.elem.is_float() {
+            return self.to_f64();
+        }
+        Ok(self.to_i64()?.into_iter().map(|v| v as f64).collect())
+    }
     /// The tensor with only the indices `keep` (ascending or not) of `axis`; bytes are copied, sub-byte types included.
     ///
     /// Panics if `axis` or an index is out of range, which is a mistake of the caller.

@@ -118,6 +118,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "export the model again, or add the operator set to `opset_import`.",
     ),
     entry(
+        "S0109",
+        "a file of operators is broken",
+        "`--ops` names a YAML file that teaches operators. It is no YAML, has a key or word that is not known, names an axis in a \
+         way that cannot be read, or teaches an operator that sparsec knows. The message gives line and column.",
+        "compare with the examples of `docs/teaching.md`.",
+    ),
+    entry(
         "S0201",
         "samples cannot be read",
         "A file of samples cannot be opened, is cut off, or declares sizes that its bytes do not bear out. Python objects, text and \

@@ -9,6 +9,7 @@ use sparsec_calib::metric::{Metric, MetricError};
 use sparsec_cost::TargetError;
 use sparsec_ir::text::TextError;
 use sparsec_onnx::OnnxError;
+use sparsec_ops::given::GivenError;
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
 use sparsec_plan::PlanError;
@@ -35,6 +36,17 @@ pub(crate) enum CliError {
     /// The target file.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The file of operators.
+    #[error(transparent)]
+    Ops(#[from] GivenError),
+    /// A file of operators without an end in sight.
+    #[error("`{}` is longer than {limit} bytes, which no file of operators is", path.display())]
+    LongOps {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it may have.
+        limit: u64,
+    },
     /// A step of the flow.
     #[error(transparent)]
     Drive(Box<DriveError>),
@@ -282,6 +294,7 @@ impl CliError {
         match self {
             Self::Interrupted(_) => "S0004",
             Self::Drive(e) | Self::Node { source: e, .. } => drive_code(e),
+            Self::Ops(_) | Self::LongOps { .. } => "S0109",
             Self::Read { .. } => "S0101",
             Self::Text { .. } => "S0107",
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => "S0304",

@@ -178,7 +178,7 @@ impl Job<'_> {
             limits: Vec::new(),
             metrics: None,
             measured: None,
-            files: LockedFile::of_model(&self.args.model, &self.source.model)?,
+            files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
             notes: Vec::new(),
             warnings,
@@ -211,7 +211,7 @@ impl Job<'_> {
         let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
         let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
-        let models = LockedFile::of_model(&args.model, &self.source.model)?;
+        let models = LockedFile::inputs(&args.model, &self.source.model, self.global)?;
         let what = Measurement {
             dense: self.dense,
             models: &models,

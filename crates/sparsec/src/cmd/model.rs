@@ -127,10 +127,28 @@ fn folding(global: &Global) -> Result<Option<Arc<dyn Runtime>>, CliError> {
     }
 }
 
+/// No file that teaches operators is longer.
+const MAX_OPS: u64 = 1 << 20;
+
+/// The operators that are known, those of the user's file among them.
+pub(crate) fn table(global: &Global) -> Result<OpTable, CliError> {
+    let known = sparsec_ops::table();
+    let Some(path) = &global.ops else { return Ok(known) };
+    let error = |source| CliError::Read { path: path.clone(), source };
+    let mut text = String::new();
+    // What a path names may have no end.
+    let file = std::fs::File::open(path).map_err(error)?;
+    file.take(MAX_OPS + 1).read_to_string(&mut text).map_err(error)?;
+    if text.len() as u64 > MAX_OPS {
+        return Err(CliError::LongOps { path: path.clone(), limit: MAX_OPS });
+    }
+    Ok(sparsec_ops::given::teach(&known, &text, &path.display().to_string())?)
+}
+
 /// Reads a model and makes it canonical.
 pub(crate) fn open(path: &Path, global: &Global, watch: &Watch) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let dense = prepare(&source.model, folding(global)?, watch)?;
+    let dense = prepare(&source.model, table(global)?, folding(global)?, watch)?;
     watch.clear();
     Ok((source, dense))
 }
@@ -143,7 +161,7 @@ pub(crate) fn open_with(
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let table = sparsec_ops::table();
+    let table = table(global)?;
     let mut manager = manager(passes, &table, watch)?;
     let dense = prepare_with(&source.model, folding(global)?, &mut manager, table.clone(), watch)?;
     watch.clear();

@@ -23,9 +23,14 @@ pub struct Prepared {
     pub remarks: Vec<Remark>,
 }
 
-/// Canonicalises a model and solves its channels. Constants are folded by `runtime`, where there is one.
-pub fn prepare(model: &Model, runtime: Option<Arc<dyn Runtime>>, watch: &dyn Observer) -> Result<Prepared, DriveError> {
-    let table = sparsec_ops::table();
+/// Canonicalises a model and solves its channels by the operators of `table`. Constants are folded by `runtime`, where
+/// there is one.
+pub fn prepare(
+    model: &Model,
+    table: OpTable,
+    runtime: Option<Arc<dyn Runtime>>,
+    watch: &dyn Observer,
+) -> Result<Prepared, DriveError> {
     let mut manager = Manager::new(&table);
     if cfg!(debug_assertions) {
         manager = manager.verify(Verify::Each);

@@ -182,7 +182,7 @@ mod tests {
         let text = "g (int64[n,5] i, int64[n,5] k, float[n,3] x, bool[n,1] b, int32[n,2] c) => (p, q, z, w, u)
             <float[9,4] t = [\"location\": \"random:1\"], int64[2] flat = {-1, 1}, int64 d = {6}, float[2] v = {0.0, 1.0}>
             { f = Reshape (i, flat) p = Gather (t, f) q = OneHot (k, d, v) z = Relu (x) w = Not (b) u = Neg (c) }";
-        let dense = prepare(&sparsec_testkit::model(text), None, &Quiet).unwrap();
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Quiet).unwrap();
         let inputs = random_inputs(&dense, 1, 40).unwrap();
         let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
         assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);
