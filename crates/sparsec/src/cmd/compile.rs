@@ -196,9 +196,12 @@ impl Job<'_> {
         seed: u64,
     ) -> Result<Result<Comparison, DriveError>, CliError> {
         let runtime = self.runtime.as_ref();
-        let outputs = random_inputs(self.dense, seed, 2).and_then(|i| Ok((run_model(masked, runtime, &i)?, i)));
-        let (left, inputs) = match outputs {
-            Ok(both) => both,
+        let inputs = match random_inputs(self.dense, seed, 2) {
+            Ok(inputs) => inputs,
+            Err(why) => return Ok(Err(why)),
+        };
+        let left = match run_model(masked, runtime, &inputs) {
+            Ok(left) => left,
             Err(why) => return Ok(Err(why)),
         };
         let right = run_model(cut, runtime, &inputs)?;

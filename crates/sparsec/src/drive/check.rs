@@ -52,15 +52,11 @@ pub fn check(model: &Model, table: &OpTable) -> Result<Vec<Oddity>, DriveError> 
     let graph = &model.graph;
     if let Some(fault) = faults(model, table, &inferred).into_iter().next() {
         let operand = |(v, elem): (ValueId, ElemType)| format!("`{}` is {elem}", graph.value(v).name);
-        let place = |node| (graph.label(node), graph.node(node).op_name());
+        let place = |node| format!("`{}` ({})", graph.label(node), graph.node(node).op_name());
         return Err(match fault {
-            Fault::Attribute { node, source } => {
-                let (node, op) = place(node);
-                DriveError::Attribute { node, op, source }
-            }
+            Fault::Attribute { node, source } => DriveError::Attribute { node: place(node), source },
             Fault::Types { node, left, right } => {
-                let (node, op) = place(node);
-                DriveError::Types { node, op, left: operand(left), right: operand(right) }
+                DriveError::Types { node: place(node), left: operand(left), right: operand(right) }
             }
         });
     }

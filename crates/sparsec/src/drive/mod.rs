@@ -64,22 +64,18 @@ impl Observer for Quiet {
 #[derive(Debug, Error)]
 pub enum DriveError {
     /// A node's attribute is of another type than its operator reads.
-    #[error("node `{node}` ({op}): {source}")]
+    #[error("node {node}: {source}")]
     Attribute {
-        /// Node.
+        /// Node and operator.
         node: String,
-        /// Operator.
-        op: String,
         /// Attribute and types.
         source: OpError,
     },
     /// Operands that must be of one element type are not.
-    #[error("node `{node}` ({op}): operands must be of one type, but {left} and {right}")]
+    #[error("node {node}: operands must be of one type, but {left} and {right}")]
     Types {
-        /// Node.
+        /// Node and operator.
         node: String,
-        /// Operator.
-        op: String,
         /// One operand with its type.
         left: String,
         /// Another one.
