@@ -14,14 +14,14 @@
 //!
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
-//! Leaves alone: outputs; nodes with subgraphs and operators that the table does not know, which may be random; with a
-//! remark: results that are large for what they come from, or of unknown size; weights that are stored in a narrower
+//! Leaves alone: outputs; nodes with subgraphs, operators that draw random numbers or that the table does not know;
+//! with a remark: results that are large for what they come from, or of unknown size; weights that are stored in a narrower
 //! type, and what is computed from them; what the runtime cannot compute. What a result that is too large is computed
 //! from stays too: the next run would measure the result against it.
 
 use super::{bound, does_nothing};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
-use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpTable, Tensor, Use, ValueId, topological};
+use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpTable, Relate, Tensor, Use, ValueId, topological};
 use sparsec_runtime::{Runtime, RuntimeError, extract};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -152,7 +152,8 @@ fn foldable(
             Def::Node { node, .. } => found.contains(&node),
             _ => false,
         };
-        let known = table.get(&n.domain, &n.op).is_some() && n.subgraphs().next().is_none();
+        let known = table.get(&n.domain, &n.op).is_some_and(|d| !matches!(d.relate, Relate::Drawn(_)));
+        let known = known && n.subgraphs().next().is_none();
         let operands = n.inputs.iter().flatten().count() > 0 && n.inputs.iter().flatten().all(settled);
         let results =
             n.outputs.iter().flatten().count() > 0 && !n.outputs.iter().flatten().any(|v| graph.is_output(*v));
