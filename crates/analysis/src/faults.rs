@@ -64,7 +64,7 @@ fn attribute(model: &Model, def: &OpDef, inferred: &Inferred, node: NodeId) -> O
     };
     let relate = || match def.relate {
         Relate::By(rule) => rule(&node, &mut Relations::default()).err(),
-        Relate::Given(_) | Relate::Opaque(_) => None,
+        Relate::Given(_) | Relate::Drawn(_) | Relate::Opaque(_) => None,
     };
     let wrong = |e: &OpError| matches!(e, OpError::AttributeType { .. });
     shape.filter(wrong).or_else(|| relate().filter(wrong))

@@ -51,6 +51,8 @@ pub enum Relate {
     Given(&'static [Word]),
     /// Every axis is frozen, for this reason.
     Opaque(&'static str),
+    /// Every axis is frozen because the node draws random numbers, which makes its results differ from run to run.
+    Drawn(&'static str),
 }
 
 /// Work rule. Facts are bound to sizes before it is asked; they may be those of a plan, so it must read sizes from
