@@ -89,7 +89,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
             Some(Relate::Given(words)) => {
                 given::relate(words, &node_ref(model, facts, id), &mut relations).map_err(|e| e.to_string())
             }
-            Some(Relate::Opaque(why)) => Err(why.to_string()),
+            Some(Relate::Opaque(why) | Relate::Drawn(why)) => Err(why.to_string()),
             None => Err("sparsec does not know this operator".to_string()),
         };
         let operands: BTreeSet<ValueId> = node.inputs.iter().chain(&node.outputs).flatten().copied().collect();

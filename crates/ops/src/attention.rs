@@ -1,7 +1,8 @@
 //! `Attention`: softmax(q · kᵀ) · v for each head. Spec: ai.onnx `Attention`, versions 23, 24, 25.
 //!  R1  A head of k and v leaves with its slots in past and present, and with the query heads that read it; of several
 //!      query heads that read one key head, each of every key head's leaves at once (`heads.rs`).
-//!  R2  Values of a head of q are contracted with those of k. A scale that is not stated is that of the original size.
+//!  R2  Values of a head of q are contracted with those of k: those of q that leave are worth zero. A scale that is not
+//!      stated is that of the original size.
 //!  R3  Values of a head of v are those of y and of past and present.
 //!  R4  With operands of rank 3 heads and values are packed in the last axis; the numbers of heads follow.
 //!  R5  Batch axes are the same. Positions are frozen: the softmax is taken over them, masks name them.
@@ -134,6 +135,9 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         tie(r, (&v, 3), (&y, 3), "R3");
     }
     r.contract(a.q_value.0, a.k_value.0, a.q_value.1, "R2");
+    if is_packed && let Some(hidden) = q.size(2) {
+        r.absorb(q.axis(2), hidden, "R2");
+    }
     let caches = [
         (node.input(PAST_KEY), a.k_value),
         (node.input(PAST_VALUE), a.v_value),
@@ -259,6 +263,7 @@ mod tests {
              R4 v:2 = $0(2) x $4(6)
              R4 y:2 = $0(2) x $1(2) x $4(6)
              R2 $2(8) * $3(8)
+             R2 q:2 * q:2
              freeze q:1: Attention works over the whole axis
              freeze k:1: Attention works over the whole axis
              freeze v:1: Attention works over the whole axis

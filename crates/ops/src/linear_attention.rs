@@ -1,7 +1,7 @@
 //! `LinearAttention`: a recurrent state of keys × values for each head. Spec: ai.onnx `LinearAttention`, version 27.
 //!  R1  Heads and values of a head are packed in the last axis of q, k, v and y, as for `Attention` of rank 3.
-//!  R2  Values of a head of q are contracted with those of k, which are also axis 2 of the state. A scale that is not
-//!      stated is that of the original size.
+//!  R2  Values of a head of q are contracted with those of k, which are also axis 2 of the state, and those of k with
+//!      the state: those that leave are worth zero. A scale that is not stated is that of the original size.
 //!  R3  Values of a head of v are those of y and axis 3 of the state; axis 1 of the state is the key head.
 //!  R4  The decay has a slot for each key head, or for each value of it; the update rate one for each key head or 1.
 //!  R5  Batch axes are the same; positions are frozen: the state runs over them. Numbers of heads follow.
@@ -82,6 +82,9 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     compose(r, v.axis(2), &[key, v_value], "R1");
     compose(r, y.axis(2), &[key, query, v_value], "R1");
     r.contract(q_value.0, k_value.0, q_value.1, "R2");
+    for o in [&q, &k] {
+        r.absorb(o.axis(2), o.size(2).ok_or(OpError::UnboundSize { index: Q })?, "R2");
+    }
     let states = [node.input(STATE), node.output(1)];
     for state in states.iter().flatten() {
         compose(r, state.axis(1), &[key], "R3");
@@ -145,6 +148,8 @@ mod tests {
                  R1 v:2 = $0(2) x $4(6)
                  R1 y:2 = $0(2) x $1(2) x $4(6)
                  R2 $2(8) * $3(8)
+                 R2 q:2 * q:2
+                 R2 k:2 * k:2
                  R3 s:1 = $0(2)
                  R2 s:2 = $3(8)
                  R3 s:3 = $4(6)

@@ -22,7 +22,7 @@ const fn row(
         domain: ONNX,
         since,
         shape: ShapeRule::By(shape),
-        relate: Relate::Opaque("a smaller tensor would hold other random numbers"), // R1
+        relate: Relate::Drawn("a smaller tensor would hold other random numbers"), // R1
         work,
         resize: Resize::Nothing,
         linear: LinearRule::Never,

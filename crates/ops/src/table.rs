@@ -98,7 +98,7 @@ const FAMILIES: &[Family] = families! {
 
 /// Every operator that sparsec knows.
 pub fn table() -> OpTable {
-    OpTable::new(FAMILIES.iter().flat_map(|family| family.ops).copied())
+    OpTable::new(FAMILIES.iter().flat_map(|family| family.ops).copied()).with_alike(crate::alike::ALIKE)
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     fn reasons_are_clauses_that_say_more_than_a_name() {
         for def in table().iter() {
             let mut reasons = Vec::new();
-            if let Relate::Opaque(why) = def.relate {
+            if let Relate::Opaque(why) | Relate::Drawn(why) = def.relate {
                 reasons.push(why);
             }
             if let ShapeRule::Unknown(why) = def.shape {
@@ -184,7 +184,7 @@ mod tests {
             let versions: Vec<String> = def.since.iter().map(i64::to_string).collect();
             let related = match def.relate {
                 Relate::By(_) | Relate::Given(_) => "yes".to_string(),
-                Relate::Opaque(why) => format!("no: {why}"),
+                Relate::Opaque(why) | Relate::Drawn(why) => format!("no: {why}"),
             };
             let (domain, name, versions) = (def.domain, def.name, versions.join(", "));
             writeln!(out, "| {domain}{dot}{name} | {versions} | {related} | [{family}](#{family}) |").unwrap();
