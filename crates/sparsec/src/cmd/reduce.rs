@@ -251,6 +251,9 @@ impl<'a> Trial<'a> {
         if !given(&["--runtime"]) {
             command.args(["--runtime", &self.global.runtime]);
         }
+        if let Some(ops) = self.global.ops.as_ref().filter(|_| !given(&["--ops"])) {
+            command.arg("--ops").arg(ops);
+        }
         command
     }
     /// The command as people write it.

@@ -3,7 +3,6 @@
 use sparsec_analysis::infer;
 use sparsec_ir::{Dim, Fact, IdMap, Model, NodeId, OpTable, Tensor, Type, ValueId, topological};
 use sparsec_runtime::{Runtime, RuntimeError, Session};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes that activations may take at once, or [`WEIGHTS`] times those of the weights, whichever is more: large models
@@ -45,14 +44,15 @@ impl Runtime for Bounded {
 /// Bytes of the activations that are alive during the node where these are most, and that node. Values of unknown size
 /// and those inside subgraphs count as nothing.
 fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<NodeId>) {
-    let graph = &model.graph;
-    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
-    for (v, given) in graph.inputs().zip(inputs) {
-        let Some(Type::Tensor { shape: Some(shape), .. }) = &graph.value(v).ty else { continue };
-        let named = shape.iter().map(Dim::as_sym).zip(given).filter_map(|(sym, n)| Some((sym?.to_string(), *n)));
-        sizes.extend(named);
+    // Sizes are stated rather than bound in what was inferred: some follow from numbers only.
+    let mut model = model.clone();
+    let ports: Vec<ValueId> = model.graph.inputs().collect();
+    for (v, given) in ports.into_iter().zip(inputs) {
+        let Some(Type::Tensor { elem, .. }) = model.graph.value(v).ty else { continue };
+        let dims = given.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
+        model.graph.set_type(v, Some(Type::tensor(elem, dims)));
     }
-    let facts = infer(model, table).facts.bind(&|s| sizes.get(s).copied());
+    let (graph, facts) = (&model.graph, infer(&model, table).facts);
     let order = topological(graph).unwrap_or_default();
     let mut last: IdMap<ValueId, usize> = IdMap::filled(graph.value_bound(), 0);
     for (at, &node) in order.iter().enumerate() {
@@ -106,6 +106,11 @@ mod tests {
         assert_eq!(peak_of(chain, &[vec![5, 2]]), (80, "Abs → b".to_string()));
         let kept = "g (float[n,2] x) => (float[n,2] y) { a = Neg (x)  b = Abs (a)  c = Relu (b)  y = Add (a, c) }";
         assert_eq!(peak_of(kept, &[vec![5, 2]]), (120, "Relu → c".to_string()));
+    }
+    #[test]
+    fn sizes_that_follow_from_numbers_only_are_known() {
+        let scaled = "g (float[n,1,1,1] x) => (float[m,1,2,2] y) <float[4] s = {1000.0, 1.0, 2.0, 2.0}> { y = Resize (x, \"\", s) }";
+        assert_eq!(peak_of(scaled, &[vec![2, 1, 1, 1]]).0, 2000 * 4 * 4);
     }
     #[test]
     fn a_model_that_takes_more_than_is_allowed_is_refused_unrun() {
