@@ -217,7 +217,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_relation, check_resize, check_shape, check_work};
+    use crate::testing::{check_relation, check_resize, check_shape, check_work, relations};
 
     fn opset(text: &str) -> String {
         format!("<ir_version: 10, opset_import: [\"\" : 23]> {text}")
@@ -340,5 +340,14 @@ mod tests {
         let kernel = Kernel::BatchedMatMul { batch: 4, m: 5, n: 7, k: 14 };
         check_work(&four(), &[], kernel.clone(), 4 * 5 * 7 * 14);
         check_work(&three(), &[], kernel, 4 * 5 * 7 * 14);
+    }
+
+    #[test]
+    fn r6_a_mask_has_the_query_heads() {
+        let text = opset(
+            "g (float[1,4,5,8] q, float[1,2,7,8] k, float[1,2,7,6] v, float[1,4,5,7] m) => (y) { y = Attention (q, k, v, m) }",
+        );
+        let all = relations(&text).unwrap();
+        assert!(all.contains("R6 m:1 = $0(2) x $1(2)\n"), "{all}");
     }
 }

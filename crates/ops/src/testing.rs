@@ -35,7 +35,7 @@ pub(crate) fn check_relation(text: &str, expect: &str) {
     assert_eq!(lines(&found).join("\n"), lines(expect).join("\n"));
 }
 
-fn relations(text: &str) -> Result<String, OpError> {
+pub(crate) fn relations(text: &str) -> Result<String, OpError> {
     on_last(text, &[], |model, def, node| {
         let Relate::By(rule) = def.relate else { panic!("the operator has no relation rule") };
         let mut r = Relations::default();
