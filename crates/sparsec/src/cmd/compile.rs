@@ -17,7 +17,8 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide, random_inputs, random_removal,
+    COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide,
+    random_inputs, random_removal, weight_bytes,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
@@ -25,7 +26,7 @@ use sparsec_cost::Target;
 use sparsec_ir::{Model, Tensor};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
-use sparsec_runtime::Runtime;
+use sparsec_runtime::{Runtime, RuntimeError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,16 +162,9 @@ impl Job<'_> {
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
         let plan = Plan::of(&self.dense.channels, &removal);
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
-        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
-        let masked = masked.map_err(DriveError::from)?;
-        let inputs = random_inputs(self.dense, seed, 2)?;
-        // A model that the runtime cannot run is cut all the same; that nothing was compared is said.
-        let (verdict, mut warnings) = match compare(&masked, &cut.model, self.runtime.as_ref(), &inputs) {
+        let (verdict, mut warnings) = match self.compared_with_masked(&decision.removal, &cut.model, seed)? {
             Ok(verdict) => (Some(verdict), Vec::new()),
-            Err(DriveError::Runtime(e @ sparsec_runtime::RuntimeError::Unsupported { .. })) => {
-                (None, vec![format!("the model was not compared with the masked one: {e}")])
-            }
-            Err(e) => return Err(e.into()),
+            Err(why) => (None, vec![format!("the model was not compared with the masked one: {why}")]),
         };
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
@@ -191,12 +185,35 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
+    /// A removal compared with the masked model on random inputs. A model that the runtime cannot run, or that is too large
+    /// to be handed to it, is cut all the same: then why nothing was compared.
+    fn compared_with_masked(
+        &self,
+        removal: &sparsec_analysis::Removal,
+        cut: &Model,
+        seed: u64,
+    ) -> Result<Result<Comparison, String>, CliError> {
+        let bytes = weight_bytes(&self.dense.model);
+        if bytes > COMPARED {
+            let (has, most) = (bytes >> 20, COMPARED >> 20);
+            return Ok(Err(format!("its weights take {has} MiB, more than {most}; `sparsec verify` compares any")));
+        }
+        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
+        let masked = masked.map_err(DriveError::from)?;
+        let inputs = random_inputs(self.dense, seed, 2)?;
+        match compare(&masked, cut, self.runtime.as_ref(), &inputs) {
+            Ok(verdict) => Ok(Ok(verdict)),
+            Err(DriveError::Runtime(e @ RuntimeError::Unsupported { .. })) => Ok(Err(e.to_string())),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
-        let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
-        let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
+        let with = (self.runtime.as_ref(), self.global.threads());
+        let samples = args.samples.calibration(path, &self.source.model, with, self.talk)?;
+        let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&samples.shapes()))?);
         let models = LockedFile::of_model(&args.model, &self.source.model)?;
         let what = Measurement {
             dense: self.dense,

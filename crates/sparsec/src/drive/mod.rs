@@ -19,7 +19,7 @@ pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
-pub use verify::{Comparison, compare, random_inputs, verify};
+pub use verify::{COMPARED, Comparison, compare, random_inputs, verify, weight_bytes};
 
 use sparsec_calib::CalibError;
 pub use sparsec_calib::Known;
