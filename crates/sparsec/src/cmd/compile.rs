@@ -255,6 +255,9 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        if self.before(&pricing).macs == 0.0 && !self.dense.channels.groups.is_empty() {
+            warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
+        }
         warnings.extend(samples.remark());
         warnings.extend(curves.warnings());
         let graph = &self.dense.model.graph;

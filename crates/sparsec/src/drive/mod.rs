@@ -15,7 +15,7 @@ pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
-pub use prepare::{Prepared, prepare, prepare_with};
+pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
