@@ -104,8 +104,9 @@ def main():
     p.add_argument("--bin", default="sparsec")
     p.add_argument("--params", type=float, nargs="+", default=[1e7, 3e7, 1e8, 3e8, 1e9])
     a = p.parse_args()
-    print("| parameters | layers | can leave | slots | analysis | per million slots | whole command | peak memory |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| parameters | layers | can leave | slots | analysis | per million slots | whole command | of processors "
+          "| peak memory |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for params in a.params:
         sizes, folder = shape(params), a.out / f"{params:.0e}"
         count = decoder(folder, vocabulary=32000, **sizes)
@@ -117,10 +118,10 @@ def main():
             r = json.load(f)
         _, _, usage = os.wait4(child.pid, 0)
         seconds = os.times().elapsed - start
-        slots = r["slots"] / 1e6
+        slots, processors = r["slots"] / 1e6, usage.ru_utime + usage.ru_stime
         print(f"| {count / 1e6:.0f} M | {sizes['layers']} | {100 * r['params_prunable'] / r['params']:.1f} % | {slots:.2f} M "
               f"| {r['analysis_ms']:.0f} ms | {r['analysis_ms'] / 1e3 / slots:.3f} s | {seconds:.1f} s "
-              f"| {usage.ru_maxrss / 1024:.0f} MiB |", flush=True)
+              f"| {processors:.2f} s | {usage.ru_maxrss / 1024:.0f} MiB |", flush=True)
 
 
 main()

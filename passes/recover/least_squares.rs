@@ -163,8 +163,9 @@ pub struct Recovery<'a> {
     pub table: &'a OpTable,
     /// Runs both models.
     pub runtime: &'a dyn Runtime,
-    /// Samples, in the order of the graph's inputs (first axis: samples).
-    pub inputs: &'a [Tensor],
+    /// Samples, of one shape a part: inputs in the order of the graph's (first axis: samples). Largest ones first: by these
+    /// it is judged what fits into memory.
+    pub samples: &'a [Vec<Tensor>],
     /// Threads to work with; the result does not depend on them.
     pub threads: usize,
     /// How to recover.
@@ -182,7 +183,7 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     let mut out: Vec<Recovered> = none.iter().map(unsolvable).collect();
     // A sixth of the memory for what each model has at hand; the rest is for batches, sums and equations.
     let (memory, batch) = (cx.options.memory, cx.options.batch);
-    let (runtime, inputs) = ((cx.runtime, cx.threads), (cx.inputs, batch));
+    let (runtime, inputs) = ((cx.runtime, cx.threads), (cx.samples, batch));
     let mut walk_dense = Walk::new(runtime, (cx.dense, dense_facts), inputs, memory / 6)?;
     let mut walk_pruned = Walk::new(runtime, (pruned, facts.clone()), inputs, memory / 6)?;
     let samples = walk_dense.samples().to_vec();

@@ -7,7 +7,7 @@
 
 use super::RecoverError;
 use sparsec_ir::{Facts, Id, Model, Tensor, ValueId};
-use sparsec_runtime::{Runtime, Sessions, batches, extract};
+use sparsec_runtime::{Runtime, Sessions, batches_of_parts, extract};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -40,10 +40,10 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         (runtime, threads): (&'a dyn Runtime, usize),
         (model, facts): (&Model, Facts),
-        (inputs, batch): (&[Tensor], usize),
+        (parts, batch): (&[Vec<Tensor>], usize),
         room: u64,
     ) -> Result<Self, RecoverError> {
-        let fed = batches(model, inputs, batch)?;
+        let fed = batches_of_parts(model, parts, batch)?;
         let of = |i: usize| fed.iter().map(|b| b[i].clone()).collect();
         let values: Vec<ValueId> = model.graph.inputs().collect();
         let at_hand = values.iter().enumerate().map(|(i, v)| (*v, of(i))).collect();

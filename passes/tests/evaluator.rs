@@ -3,7 +3,7 @@
 use sparsec_ir::{Model, Tensor};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{Changed, Manager, Refusal, Remark, Verify, find};
-use sparsec_runtime::{Runtime, RuntimeError, Session, default_runtime};
+use sparsec_runtime::{AnySize, Runtime, RuntimeError, Session, default_runtime};
 use sparsec_testkit::model;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,9 @@ struct Without {
 impl Runtime for Without {
     fn name(&self) -> String {
         "test".into()
+    }
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        None
     }
     fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
@@ -38,6 +41,9 @@ struct Liar;
 impl Runtime for Liar {
     fn name(&self) -> String {
         "liar".into()
+    }
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        None
     }
     fn load(&self, _: &Model, _: &[Vec<u64>], _: usize) -> Result<Box<dyn Session>, RuntimeError> {
         Ok(Box::new(Liar))

@@ -6,6 +6,7 @@ mod error;
 mod images;
 mod load;
 mod npy;
+mod numbered;
 
 pub use error::{DataError, Note};
 pub use images::ImageOptions;
@@ -41,15 +42,32 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads the samples at `path` for the inputs of `model`.
+    /// Reads the samples at `path`, all of one shape, for the inputs of `model`; else as [`load_by_shape`](Self::load_by_shape).
     ///
-    /// `path` is one of: an `.npz` whose arrays are named as the inputs (and `label`); an `.npy` for a model with one
-    /// input; a folder of such files, joined in the order of their names; a folder of images, or of one folder of images a class.
+    /// # Errors
+    /// Also [`DataError::Shapes`] for samples of several shapes.
     pub fn load(path: &Path, model: &Model, opts: &DataOptions) -> Result<Self, DataError> {
+        let mut all = Self::load_by_shape(path, model, opts)?;
+        match (all.pop(), all.len()) {
+            (Some(one), 0) => Ok(one),
+            (_, more) => Err(DataError::Shapes { path: path.to_path_buf(), shapes: more + 1 }),
+        }
+    }
+
+    /// Reads the samples at `path` for the inputs of `model`, at least one set; samples of one shape are together, the
+    /// sets in the order in which their shapes come.
+    ///
+    /// `path` is one of: an `.npz` whose arrays are named as the inputs (and `label`), or `NUMBER/INPUT` where samples differ
+    /// in shape, a number for each run; an `.npy` for a model with one input; a folder of such files, joined in the order of
+    /// their names; a folder of images, or of one folder of images a class.
+    ///
+    /// # Errors
+    /// What is unreadable, or does not fit the inputs, by file and array.
+    pub fn load_by_shape(path: &Path, model: &Model, opts: &DataOptions) -> Result<Vec<Self>, DataError> {
         let slots = load::slots(model)?;
         let scales = load::scales(&slots, &opts.scales)?;
         let found = load::read(path, &slots, opts)?;
-        check::check(path, &slots, &scales, found)
+        found.into_iter().map(|f| check::check(path, &slots, &scales, f)).collect()
     }
 
     /// Names and samples of the inputs, in the order of the graph's; the first axis is that of the samples.

@@ -4,7 +4,7 @@ use crate::CalibError;
 use rayon::prelude::*;
 use sparsec_ir::{Facts, Model, Tensor, ValueId};
 use sparsec_linalg::{Matrix, add_gram};
-use sparsec_runtime::{Runtime, Sessions, batches, tap};
+use sparsec_runtime::{Runtime, Sessions, batches_of_parts, tap};
 use std::collections::BTreeMap;
 
 /// Second-order statistics of the channels of an activation; every position of every sample is one observation.
@@ -35,6 +35,28 @@ impl Gram {
         let variance: f64 = (0..self.mean.len()).map(|i| self.covariance.get(i, i)).sum();
         let square: f64 = self.mean.iter().map(|m| m * m).sum();
         variance > 1e-6 * (square + variance)
+    }
+    /// The same with covariances drawn towards none, as far as the number of observations makes them doubtful: of fewer
+    /// observations than channels any channel looks like a combination of some others. Variances stay.
+    ///
+    /// Source: oracle approximating shrinkage of the correlations (Chen, Wiesel, Eldar, Hero 2010, eq. 23).
+    #[must_use]
+    pub fn shrunk(mut self) -> Self {
+        let c = &mut self.covariance;
+        let variance: Vec<f64> = (0..c.rows()).map(|i| c.get(i, i)).collect();
+        let p = variance.iter().filter(|v| **v > 0.0).count() as f64;
+        let scale = |i: usize, j: usize| variance[i] * variance[j];
+        let square = |i: usize, j: usize| if scale(i, j) > 0.0 { c.get(i, j).powi(2) / scale(i, j) } else { 0.0 };
+        let squares: f64 = (0..c.rows()).map(|i| (0..c.cols()).map(|j| square(i, j)).sum::<f64>()).sum();
+        let (n, correction) = (self.count as f64, 1.0 - 2.0 / p.max(1.0));
+        let doubtful = (correction * squares + p * p) / ((n + correction) * (squares - p)).max(f64::MIN_POSITIVE);
+        let keep = 1.0 - doubtful.clamp(0.0, 1.0);
+        for i in 0..c.rows() {
+            for j in (0..c.cols()).filter(|j| *j != i) {
+                c.set(i, j, keep * c.get(i, j));
+            }
+        }
+        self
     }
     /// E[x xᵀ], not centred.
     pub fn uncentred(&self) -> Matrix {
@@ -82,7 +104,8 @@ pub struct Passes {
     pub threads: usize,
 }
 
-/// Statistics of the given axes, from one run of `model` over all samples of `inputs` (first axis: samples).
+/// Statistics of the given axes, from one run of `model` over all samples of `parts`: inputs (first axis: samples), of one
+/// shape a part.
 ///
 /// Sums are taken run by run, so activations may hold their samples along any axis. `step` is told of each run and says
 /// whether to stop.
@@ -90,7 +113,7 @@ pub fn grams(
     runtime: &dyn Runtime,
     model: &Model,
     facts: &Facts,
-    inputs: &[Tensor],
+    parts: &[Vec<Tensor>],
     wanted: &[(ValueId, usize)],
     passes: Passes,
     step: &dyn Fn() -> bool,
@@ -102,7 +125,7 @@ pub fn grams(
     values.sort();
     values.dedup();
     let tapped = tap(model, facts, &values);
-    let fed = batches(model, inputs, passes.batch)?;
+    let fed = batches_of_parts(model, parts, passes.batch)?;
     let sessions = Sessions::load(runtime, &tapped, &fed)?;
     let mut sums: Vec<Option<Sums>> = wanted.iter().map(|_| None).collect();
     for window in fed.chunks(passes.held.max(1)) {
@@ -149,4 +172,35 @@ fn add(
     }
     sums.count += count as u64;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparsec_ir::Draw;
+
+    /// Statistics of `n` draws of 40 channels, the upper half copies of the lower one but for noise.
+    fn gram(n: usize) -> Gram {
+        let mut draw = Draw::new(7);
+        let (mut gram, mut sum) = (Matrix::zeros(40, 40), vec![0.0; 40]);
+        for _ in 0..n {
+            let lower: Vec<f64> = (0..20).map(|_| draw.normal()).collect();
+            let upper: Vec<f64> = lower.iter().map(|x| x + 0.1 * draw.normal()).collect();
+            let x: Vec<f32> = lower.iter().chain(&upper).map(|v| *v as f32).collect();
+            add_gram(&mut gram, &x, 1);
+            x.iter().zip(&mut sum).for_each(|(v, s)| *s += f64::from(*v));
+        }
+        Gram::from_sums(gram, &sum, n as u64)
+    }
+
+    #[test]
+    fn covariances_of_few_observations_are_doubted_and_variances_kept() {
+        let kept = |n: usize| {
+            let (before, after) = (gram(n), gram(n).shrunk());
+            assert_eq!(before.covariance.get(3, 3), after.covariance.get(3, 3));
+            after.covariance.get(3, 23) / before.covariance.get(3, 23)
+        };
+        let (few, many) = (kept(20), kept(20_000));
+        assert!(few < 0.7 && few > 0.0 && many > 0.99, "{few} {many}");
+    }
 }

@@ -3,9 +3,9 @@
 use crate::{Runtime, RuntimeError, Session};
 use rayon::prelude::*;
 use sparsec_ir::{Data, Model, Tensor, Type};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The outputs of `model` for all samples of `inputs`, whose first axes count samples.
 ///
@@ -55,6 +55,15 @@ pub fn batches(model: &Model, inputs: &[Tensor], size: usize) -> Result<Vec<Vec<
     (0..samples.div_ceil(size)).map(batch).collect()
 }
 
+/// The [`batches`] of samples that come in parts, each of one shape.
+///
+/// # Errors
+/// As [`batches`].
+pub fn batches_of_parts(model: &Model, parts: &[Vec<Tensor>], size: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+    let each: Result<Vec<_>, _> = parts.iter().map(|inputs| batches(model, inputs, size)).collect();
+    Ok(each?.into_iter().flatten().collect())
+}
+
 /// The outputs of `model` for each of `batches`, in order; each is one run, over `threads` threads with one thread inside
 /// an operator. Nothing is asked of the layout of outputs, and results do not depend on `threads`.
 ///
@@ -71,23 +80,28 @@ pub fn run_each(
 
 /// A model loaded for each shape that a set of batches has.
 pub struct Sessions {
-    by_shapes: BTreeMap<Vec<Vec<u64>>, Box<dyn Session>>,
+    by_shapes: BTreeMap<Vec<Vec<u64>>, Arc<dyn Session>>,
 }
 
 impl Sessions {
-    /// Loads `model` once for each distinct shape among `batches`.
+    /// Loads `model` for each distinct shape among `batches`: once for all that differ in more than the number of samples,
+    /// where the runtime can do that.
     ///
     /// # Errors
     /// As [`Runtime::load`].
     pub fn load(runtime: &dyn Runtime, model: &Model, batches: &[Vec<Tensor>]) -> Result<Self, RuntimeError> {
-        let mut by_shapes: BTreeMap<Vec<Vec<u64>>, Box<dyn Session>> = BTreeMap::new();
-        for batch in batches {
-            let shapes = shapes(batch);
-            if let Entry::Vacant(free) = by_shapes.entry(shapes) {
-                let session = runtime.load(model, free.key(), 1)?;
-                free.insert(session);
+        let distinct: BTreeSet<Vec<Vec<u64>>> = batches.iter().map(|b| shapes(b)).collect();
+        let by_shapes = match (runtime.any_size(), common(&distinct)) {
+            (Some(runtime), Some(open)) => {
+                let session: Arc<dyn Session> = runtime.load_open(model, &open, 1)?.into();
+                distinct.into_iter().map(|s| (s, session.clone())).collect()
             }
-        }
+            _ => {
+                let load = |s: Vec<Vec<u64>>| Ok((runtime.load(model, &s, 1)?.into(), s));
+                let loaded: Result<Vec<(Arc<dyn Session>, _)>, RuntimeError> = distinct.into_iter().map(load).collect();
+                loaded?.into_iter().map(|(session, s)| (s, session)).collect()
+            }
+        };
         Ok(Self { by_shapes })
     }
 
@@ -111,6 +125,20 @@ impl Sessions {
         };
         outputs.into_iter().collect()
     }
+}
+
+/// The sizes that all of some shapes share; `None` where they differ in rank, or in nothing but the first axes.
+fn common(distinct: &BTreeSet<Vec<Vec<u64>>>) -> Option<Vec<Vec<Option<u64>>>> {
+    let mut out = crate::signature::all_given(distinct.first()?);
+    for shapes in distinct {
+        for (known, found) in out.iter_mut().zip(shapes) {
+            if known.len() != found.len() {
+                return None;
+            }
+            known.iter_mut().zip(found).filter(|(k, f)| **k != Some(**f)).for_each(|(k, _)| *k = None);
+        }
+    }
+    out.iter().any(|s| s.iter().skip(1).any(Option::is_none)).then_some(out)
 }
 
 fn shapes(batch: &[Tensor]) -> Vec<Vec<u64>> {
@@ -204,4 +232,19 @@ fn join_one(parts: &[Part], index: usize) -> Result<Tensor, RuntimeError> {
         Data::Raw(_) => Tensor::raw(first.elem, dims, bytes.into())?,
         Data::Strings(_) => Tensor { dims, data: Data::Strings(strings), ..first.clone() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_samples_do_not_share_are_open_unless_only_their_number_differs() {
+        let of = |shapes: &[&[&[u64]]]| {
+            common(&shapes.iter().map(|s| s.iter().map(|d| d.to_vec()).collect::<Vec<_>>()).collect())
+        };
+        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[2, 3], &[2]]]), None);
+        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[8, 5], &[8]]]), Some(vec![vec![Some(8), None], vec![Some(8)]]));
+        assert_eq!(of(&[&[&[8, 3]], &[&[8]]]), None);
+    }
 }

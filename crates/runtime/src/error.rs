@@ -202,7 +202,7 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 /// A tensor type as messages print it: `float[2,3]`.
-pub(crate) fn type_text(elem: ElemType, dims: &[u64]) -> String {
-    let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
+pub(crate) fn type_text(elem: ElemType, dims: impl Iterator<Item = Option<u64>>) -> String {
+    let dims: Vec<String> = dims.map(|d| d.map_or("?".to_string(), |d| d.to_string())).collect();
     format!("{elem}[{}]", dims.join(","))
 }

@@ -35,7 +35,7 @@ pub mod time;
 #[cfg(feature = "tract")]
 mod tract;
 
-pub use batch::{Sessions, batches, run_batches, run_each};
+pub use batch::{Sessions, batches, batches_of_parts, run_batches, run_each};
 pub use cut::{extract, tap};
 pub use error::RuntimeError;
 
@@ -52,6 +52,24 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`RuntimeError::Unsupported`] names the operator that the runtime lacks.
     fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError>;
+
+    /// The loader for inputs of more than one shape; `None` where the runtime plans for concrete sizes, so that each shape
+    /// takes a session of its own.
+    fn any_size(&self) -> Option<&dyn AnySize>;
+}
+
+/// A runtime whose sessions need not know every size.
+pub trait AnySize {
+    /// Prepares `model` as [`Runtime::load`] does, for any size of the axes for which none is given.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    fn load_open(
+        &self,
+        model: &Model,
+        inputs: &[Vec<Option<u64>>],
+        threads: usize,
+    ) -> Result<Box<dyn Session>, RuntimeError>;
 }
 
 /// A loaded model. It may be shared by threads; a run leaves nothing behind for the next one.

@@ -2,8 +2,8 @@
 
 use crate::guard::guarded;
 use crate::library;
-use crate::signature::{Port, check, fix_shapes, ports};
-use crate::{Runtime, RuntimeError, Session};
+use crate::signature::{Port, all_given, check, fix_shapes, ports};
+use crate::{AnySize, Runtime, RuntimeError, Session};
 use bytes::Bytes;
 use half::{bf16, f16};
 use ort::environment::Environment;
@@ -58,7 +58,22 @@ impl Runtime for OnnxRuntime {
         self.name.clone()
     }
 
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        Some(self)
+    }
+
     fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
+        self.load_open(model, &all_given(inputs), threads)
+    }
+}
+
+impl AnySize for OnnxRuntime {
+    fn load_open(
+        &self,
+        model: &Model,
+        inputs: &[Vec<Option<u64>>],
+        threads: usize,
+    ) -> Result<Box<dyn Session>, RuntimeError> {
         let ports = ports(&model.graph, inputs)?;
         let mut fixed = model.clone();
         fix_shapes(&mut fixed, &ports);

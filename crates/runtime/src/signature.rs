@@ -9,16 +9,22 @@ use sparsec_ir::{Def, Dim, ElemType, Graph, Model, Tensor, Type, ValueId};
 pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) elem: ElemType,
-    pub(crate) dims: Vec<u64>,
+    /// Sizes; `None` is any.
+    pub(crate) dims: Vec<Option<u64>>,
+}
+
+/// Shapes of which every size is given.
+pub(crate) fn all_given(shapes: &[Vec<u64>]) -> Vec<Vec<Option<u64>>> {
+    shapes.iter().map(|s| s.iter().copied().map(Some).collect()).collect()
 }
 
 /// The inputs of `graph` with `shapes`.
-pub(crate) fn ports(graph: &Graph, shapes: &[Vec<u64>]) -> Result<Vec<Port>, RuntimeError> {
+pub(crate) fn ports(graph: &Graph, shapes: &[Vec<Option<u64>>]) -> Result<Vec<Port>, RuntimeError> {
     let inputs: Vec<ValueId> = graph.inputs().collect();
     if inputs.len() != shapes.len() {
         return Err(RuntimeError::InputCount { expected: inputs.len(), found: shapes.len() });
     }
-    let port = |(v, dims): (&ValueId, &Vec<u64>)| {
+    let port = |(v, dims): (&ValueId, &Vec<Option<u64>>)| {
         let value = graph.value(*v);
         match value.ty {
             Some(Type::Tensor { elem, .. }) => Ok(Port { name: value.name.clone(), elem, dims: dims.clone() }),
@@ -34,11 +40,13 @@ pub(crate) fn check(ports: &[Port], inputs: &[Tensor]) -> Result<(), RuntimeErro
         return Err(RuntimeError::InputCount { expected: ports.len(), found: inputs.len() });
     }
     for (port, tensor) in ports.iter().zip(inputs) {
-        if port.elem != tensor.elem || port.dims != tensor.dims {
+        let fits = |(wanted, found): (&Option<u64>, &u64)| wanted.is_none_or(|w| w == *found);
+        let alike = port.dims.len() == tensor.dims.len() && port.dims.iter().zip(&tensor.dims).all(fits);
+        if port.elem != tensor.elem || !alike {
             return Err(RuntimeError::Input {
                 name: port.name.clone(),
-                expected: type_text(port.elem, &port.dims),
-                found: type_text(tensor.elem, &tensor.dims),
+                expected: type_text(port.elem, port.dims.iter().copied()),
+                found: type_text(tensor.elem, tensor.dims.iter().copied().map(Some)),
             });
         }
     }
@@ -50,8 +58,11 @@ pub(crate) fn check(ports: &[Port], inputs: &[Tensor]) -> Result<(), RuntimeErro
 pub(crate) fn fix_shapes(model: &mut Model, ports: &[Port]) {
     let graph = &mut model.graph;
     let inputs: Vec<ValueId> = graph.inputs().collect();
-    for (v, port) in inputs.into_iter().zip(ports) {
-        let dims = port.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
+    for (at, (v, port)) in inputs.into_iter().zip(ports).enumerate() {
+        let dims = port.dims.iter().enumerate().map(|(axis, d)| match d {
+            Some(d) => Dim::from(i64::try_from(*d).unwrap_or(i64::MAX)),
+            None => Dim::sym(&format!("?{at}.{axis}")),
+        });
         graph.set_type(v, Some(Type::tensor(port.elem, dims)));
     }
     let computed = graph.values().filter(|(_, v)| v.ty.is_some() && matches!(v.def, Def::Node { .. }));

@@ -141,7 +141,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0203",
         "arrays do not match the inputs",
-        "The arrays of an `.npz` file are named as the graph's inputs, and one may be named `label`. Every input needs its array, and \
+        "The arrays of an `.npz` file are named as the graph's inputs, and one may be named `label`; or, for samples that differ in size, \
+         `0/INPUT`, `1/INPUT` and so on, a number for each run. Every input needs its array, and \
          an array that belongs to no input is refused, because it is most likely a misspelt one.",
         "rename the arrays; `sparsec inspect` shows the inputs. Inputs that are not dense tensors of numbers cannot be fed.",
     ),
@@ -163,7 +164,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "S0206",
         "arrays do not fit each other",
         "All inputs and the label must have the same number of samples, and the files of a folder the same arrays with the same types \
-         and shapes of a sample.",
+         and shapes of a sample. Samples of several shapes calibrate, but a metric is taken of samples of one.",
         "store arrays of the same samples in the same order.",
     ),
     entry(
@@ -349,8 +350,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "S0414",
         "few calibration samples",
         "Units are ranked, and weights solved anew, by regression on activations. With fewer observations of an activation than it has channels, or fewer than \
-         32 samples that differ, regression fits the samples rather than the task, and the error that is measured is too small. No plan faster than the limits \
-         ask for is looked for then.",
+         32 samples that differ, regression fits the samples rather than the task, and the error that is measured is too small. Then covariances are \
+         shrunk, error curves are measured on samples that the statistics have not seen, and no plan faster than the limits ask for is looked for.",
         "give as many samples as the message says, better a few hundred; they need no labels.",
     ),
     entry(

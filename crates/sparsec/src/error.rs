@@ -511,7 +511,10 @@ fn data_code(e: &DataError) -> &'static str {
         | DataError::InputType { .. } => "S0203",
         DataError::Types { .. } | DataError::ScaledIntegers { .. } | DataError::Range { .. } => "S0204",
         DataError::NoSampleAxis { .. } | DataError::Rank { .. } | DataError::Size { .. } => "S0205",
-        DataError::Join { .. } | DataError::SomeLabels { .. } | DataError::Samples { .. } => "S0206",
+        DataError::Join { .. }
+        | DataError::SomeLabels { .. }
+        | DataError::Samples { .. }
+        | DataError::Shapes { .. } => "S0206",
         DataError::NonFinite { .. } => "S0207",
         DataError::NoPreprocessing { .. }
         | DataError::NoImageInput { .. }

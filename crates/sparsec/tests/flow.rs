@@ -314,3 +314,37 @@ fn reports_are_printed_passed_on_and_rendered_anew() {
     std::fs::write(out.join("report.json"), "{}").unwrap();
     fails(&["report", text(&out)], 3, "error[S0701]");
 }
+
+#[test]
+fn sentences_of_any_length_calibrate_and_the_shapes_that_are_left_out_are_said() {
+    let dir = TempDir::new().unwrap();
+    let graph = "<ir_version: 8, opset_import: [\"\" : 17]>
+        g (float[n,len,4] x) => (float[n,len,2] y)
+        <float[4,8] w = {1.0, 0.5, -1.0, 0.3, 2.0, -0.5, 0.1, 0.9, -0.2, 1.5, 0.4, -1.1, 0.6, 0.8, -0.7, 0.2, 0.3, -0.9, 1.2, 0.5,
+          -1.4, 0.7, 0.6, -0.1, 0.8, 0.2, -0.3, 1.1, 0.4, -0.6, 0.9, 1.3},
+         float[8,2] v = {0.5, 1.0, -0.5, 0.2, 0.9, -1.0, 0.3, 0.4, 1.1, -0.2, 0.6, 0.7, -0.8, 0.1, 0.2, 0.5}>
+        { h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }";
+    let m = file(&dir, "m.onnxtxt", graph);
+    let data = dir.path().join("runs.npz");
+    let mut z = NpzWriter::create(&data).unwrap();
+    let mut state = 1u32;
+    for run in 0..60u64 {
+        let shape = [1, 1 + run % 6, 4];
+        let name = format!("{run}/x");
+        let mut w = z.array(&name, FileOptions::default()).unwrap().default_dtype().shape(&shape).begin_nd().unwrap();
+        w.extend((0..shape[1] * 4).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        }))
+        .unwrap();
+        w.finish().unwrap();
+    }
+    drop(z);
+    let out = dir.path().join("out");
+    let args = ["compile", text(&m), "-o", text(&out), "--data", text(&data), "--max-macs", "75%", "--json"];
+    let said = json(&args);
+    assert!(said["after"]["macs"].as_f64().unwrap() <= 0.75 * said["before"]["macs"].as_f64().unwrap(), "{said}");
+    assert!(said.to_string().contains("40 of 60 samples were used: those of 4 of their 6 shapes"), "{said}");
+    let score = ["eval", text(&m), "--data", text(&data), "--metric", "agree", "--dense", text(&m)];
+    fails(&score, 3, "have 6 different shapes");
+}

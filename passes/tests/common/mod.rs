@@ -131,7 +131,7 @@ impl Subject {
             kept: &|v, axis| self.channels.kept_of(v, axis, removal),
             table: &self.table,
             runtime,
-            inputs: samples,
+            samples: &[samples.to_vec()],
             threads: 1,
             options: RecoverOptions::default(),
             progress: &|_, _| false,

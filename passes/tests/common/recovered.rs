@@ -19,7 +19,7 @@ pub(crate) fn recovered(dense: &Model, options: RecoverOptions) -> (Model, Vec<R
         kept: &|v, axis| channels.kept_of(v, axis, &removal),
         table: &table,
         runtime: runtime.as_ref(),
-        inputs: &inputs,
+        samples: &[inputs],
         threads: 2,
         options,
         progress: &|_, _| false,

@@ -66,6 +66,14 @@ pub enum DataError {
         /// Names of the arrays, `label` left out.
         found: Vec<String>,
     },
+    /// Samples of several shapes where one is wanted.
+    #[error("the samples of `{}` have {shapes} different shapes, and here all must have one", path.display())]
+    Shapes {
+        /// File.
+        path: PathBuf,
+        /// How many.
+        shapes: usize,
+    },
     /// Two arrays of one name.
     #[error("`{}` holds two arrays named `{array}`", path.display())]
     Duplicate {
@@ -410,7 +418,12 @@ fn names(list: &[String]) -> String {
     if list.is_empty() {
         return "none".to_string();
     }
-    list.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    const SHOWN: usize = 12;
+    let shown = list.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    match list.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn size(wanted: &[Option<u64>; 2]) -> String {

@@ -4,7 +4,7 @@ use super::cast::CastError;
 use super::check::index_of;
 use super::error::{DataError, Note};
 use super::npy::{self, Archive, MAX_BYTES};
-use super::{DataOptions, images};
+use super::{DataOptions, images, numbered};
 use sparsec_ir::{Dim, ElemType, Model, Tensor, TensorError, Type};
 use std::path::{Path, PathBuf};
 
@@ -122,14 +122,21 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(out)
 }
 
-/// Reads what `path` holds.
-pub(super) fn read(path: &Path, slots: &[Slot<'_>], o: &DataOptions) -> Result<Found, DataError> {
+/// Reads what `path` holds, apart by shape; at least one.
+pub(super) fn read(path: &Path, slots: &[Slot<'_>], o: &DataOptions) -> Result<Vec<Found>, DataError> {
     if let Err(source) = std::fs::metadata(path) {
         return Err(DataError::Io { path: path.to_path_buf(), source });
     }
     match kind(path) {
-        Kind::Npz | Kind::Npy => read_file(path, slots, o.max_samples),
-        Kind::Folder => read_folder(path, slots, o),
+        Kind::Npz => {
+            let mut archive = open(path)?;
+            match numbered::numbers(&archive, slots) {
+                Some(numbers) => numbered::read(path, &mut archive, &numbers, slots, o.max_samples),
+                None => Ok(vec![read_archive(path, archive, slots, o.max_samples)?]),
+            }
+        }
+        Kind::Npy => Ok(vec![read_file(path, slots, o.max_samples)?]),
+        Kind::Folder => Ok(vec![read_folder(path, slots, o)?]),
         Kind::Image | Kind::Unknown => Err(DataError::Format { path: path.to_path_buf() }),
     }
 }
@@ -201,18 +208,35 @@ fn join(folder: &Path, files: &[&PathBuf], list: Vec<Tensor>, name: &str) -> Res
     if bytes > MAX_BYTES {
         return Err(DataError::TooLarge { path: folder.to_path_buf(), bytes, limit: MAX_BYTES });
     }
-    let (first, mut samples, mut data) = (list[0].clone(), 0, Vec::with_capacity(bytes as usize));
+    let first = &list[0];
     for (file, t) in files.iter().zip(&list) {
         if (t.elem, &t.dims[1..]) != (first.elem, &first.dims[1..]) {
             let (path, array) = (file.to_path_buf(), name.to_string());
-            return Err(DataError::Join { path, array, found: shown(t), expected: shown(&first) });
+            return Err(DataError::Join { path, array, found: shown(t), expected: shown(first) });
         }
-        samples += t.dims[0];
-        let error = |source| DataError::Tensor { input: name.to_string(), source };
-        data.extend_from_slice(t.bytes().map_err(error)?);
     }
-    let dims = std::iter::once(samples).chain(first.dims[1..].iter().copied()).collect();
-    Tensor::raw(first.elem, dims, data.into()).map_err(|source| DataError::Tensor { input: name.to_string(), source })
+    one_after_another(&list).map_err(|source| DataError::Tensor { input: name.to_string(), source })
+}
+
+/// Arrays that differ at most in the first size, joined along it; at least one.
+pub(super) fn one_after_another(list: &[Tensor]) -> Result<Tensor, TensorError> {
+    let mut data = Vec::with_capacity(list.iter().map(Tensor::byte_len).sum::<u64>() as usize);
+    for t in list {
+        data.extend_from_slice(t.bytes()?);
+    }
+    let mut dims = list[0].dims.clone();
+    dims[0] = list.iter().map(|t| t.dims[0]).sum();
+    Tensor::raw(list[0].elem, dims, data.into())
+}
+
+fn open(path: &Path) -> Result<Archive, DataError> {
+    let archive = Archive::open(path).map_err(|source| DataError::Archive { path: path.to_path_buf(), source })?;
+    let mut found: Vec<&str> = archive.names().collect();
+    found.sort_unstable();
+    match found.windows(2).find(|w| w[0] == w[1]) {
+        Some(two) => Err(DataError::Duplicate { path: path.to_path_buf(), array: two[0].to_string() }),
+        None => Ok(archive),
+    }
 }
 
 fn read_file(path: &Path, slots: &[Slot<'_>], max: Option<u64>) -> Result<Found, DataError> {
@@ -224,12 +248,13 @@ fn read_file(path: &Path, slots: &[Slot<'_>], max: Option<u64>) -> Result<Found,
         let tensor = npy::read_file(path, max).map_err(|e| array(slot.name, e))?;
         return Ok(Found { inputs: vec![tensor], label: None, notes: Vec::new() });
     }
-    let mut archive = Archive::open(path).map_err(|source| DataError::Archive { path: path.to_path_buf(), source })?;
+    read_archive(path, open(path)?, slots, max)
+}
+
+fn read_archive(path: &Path, mut archive: Archive, slots: &[Slot<'_>], max: Option<u64>) -> Result<Found, DataError> {
+    let array = |name: &str, source| DataError::Array { path: path.to_path_buf(), array: name.to_string(), source };
     let mut found: Vec<String> = archive.names().map(str::to_string).collect();
     found.sort();
-    if let Some(two) = found.windows(2).find(|w| w[0] == w[1]) {
-        return Err(DataError::Duplicate { path: path.to_path_buf(), array: two[0].clone() });
-    }
     // An input may itself be called `label`; then there are no labels.
     let has_label = slots.iter().all(|s| s.name != LABEL) && found.iter().any(|n| n == LABEL);
     found.retain(|n| n != LABEL || !has_label);

@@ -193,3 +193,33 @@ fn image_folders_give_classes_by_name_and_the_stated_preprocessing() {
     let y = Dataset::load(dir.path(), &last, &with(o)).unwrap().inputs()[0].1.to_f32().unwrap();
     assert!(close(&y[..6], &[0., 0., 1., 0., 0., 1.]), "{y:?}");
 }
+
+#[test]
+fn numbered_runs_come_together_by_shape_in_the_order_of_their_numbers() {
+    let dir = TempDir::new().unwrap();
+    let m = model(&[("x", ElemType::F32, &[0, 0]), ("y", ElemType::F32, &[0])]);
+    let runs: &[(&str, &[u64], &[f32])] = &[
+        ("10/x", &[1, 2], &[7., 8.]),
+        ("10/y", &[1], &[9.]),
+        ("2/x", &[1, 3], &[4., 5., 6.]),
+        ("2/y", &[1], &[2.]),
+        ("0/y", &[2], &[0., 1.]),
+        ("0/x", &[2, 2], &[0., 1., 2., 3.]),
+    ];
+    let path = npz(&dir, "d.npz", runs);
+    let sets = Dataset::load_by_shape(&path, &m, &DataOptions::default()).unwrap();
+    let x = |d: &Dataset| (d.inputs()[0].1.dims.clone(), d.inputs()[0].1.to_f32().unwrap());
+    let pairs = (vec![3, 2], vec![0., 1., 2., 3., 7., 8.]);
+    assert_eq!(sets.iter().map(x).collect::<Vec<_>>(), [pairs, (vec![1, 3], vec![4., 5., 6.])]);
+    assert_eq!(sets[0].inputs()[1].1.to_f32().unwrap(), [0., 1., 9.]);
+    let e = Dataset::load(&path, &m, &DataOptions::default()).unwrap_err();
+    assert!(matches!(e, DataError::Shapes { shapes: 2, .. }), "{e}");
+    let few = DataOptions { max_samples: Some(2), ..DataOptions::default() };
+    assert_eq!(Dataset::load(&path, &m, &few).unwrap().samples(), 2);
+    // A run without one of its inputs, and counts that differ.
+    let e = Dataset::load(&npz(&dir, "e.npz", &runs[1..]), &m, &DataOptions::default()).unwrap_err();
+    assert!(matches!(e, DataError::Names { .. }), "{e}");
+    let uneven: &[(&str, &[u64], &[f32])] = &[("0/x", &[1, 1], &[1.]), ("0/y", &[2], &[1., 2.])];
+    let e = Dataset::load(&npz(&dir, "f.npz", uneven), &m, &DataOptions::default()).unwrap_err();
+    assert!(matches!(e, DataError::Samples { .. }), "{e}");
+}

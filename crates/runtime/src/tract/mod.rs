@@ -6,8 +6,8 @@ mod tensor;
 mod trace;
 mod widen;
 
-use crate::signature::{Port, check, fix_shapes, ports};
-use crate::{Runtime, RuntimeError, Session};
+use crate::signature::{Port, all_given, check, fix_shapes, ports};
+use crate::{AnySize, Runtime, RuntimeError, Session};
 use sparsec_ir::{ElemType, Graph, Model, Tensor, Type};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -27,8 +27,12 @@ impl Runtime for Tract {
         NAME.to_string()
     }
 
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        None
+    }
+
     fn load(&self, model: &Model, inputs: &[Vec<u64>], _threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
-        let ports = ports(&model.graph, inputs)?;
+        let ports = ports(&model.graph, &all_given(inputs))?;
         let types = ports.iter().map(tensor::datum_type).collect::<Result<Vec<_>, _>>()?;
         let outputs = stated(&model.graph);
         let mut legal = model.clone();
@@ -39,8 +43,8 @@ impl Runtime for Tract {
         drop(legal);
         let typed = trace.stage("inferring types", || {
             let mut model = inference;
-            for (i, (port, dt)) in ports.iter().zip(types).enumerate() {
-                let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
+            for (i, (shape, dt)) in inputs.iter().zip(types).enumerate() {
+                let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
                 model.set_input_fact(i, InferenceFact::dt_shape(dt, &*dims))?;
             }
             let mut typed = model.into_typed()?;

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         None => cut(&dense, &removal)?,
         Some(path) => {
             let runtime = runtime(global)?;
-            let samples = args.samples.calibration(path, &dense.model, talk, global.threads())?;
+            let samples = args.samples.calibration(path, &dense.model, (runtime.as_ref(), global.threads()), talk)?;
             used = samples.used();
             cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
         }

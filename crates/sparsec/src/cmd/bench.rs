@@ -77,11 +77,7 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
     for path in &args.models {
         let model = load(path, talk)?.model;
         let inputs = match &args.data {
-            Some(path) => {
-                let data = args.samples.load(path, &model, talk)?;
-                let mut batches = data.batches(args.batch);
-                batches.next().map(|r| data.batch(r)).unwrap_or_default()
-            }
+            Some(path) => args.samples.first(path, &model, args.batch, talk)?,
             None => zeros(&model, args.batch)?,
         };
         let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();

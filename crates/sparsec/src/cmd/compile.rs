@@ -17,8 +17,8 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference, random_inputs,
-    random_removal, run as run_model,
+    COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference,
+    random_inputs, random_removal, run as run_model, weight_bytes,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
@@ -162,9 +162,7 @@ impl Job<'_> {
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
         let plan = Plan::of(&self.dense.channels, &removal);
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
-        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
-        let masked = masked.map_err(DriveError::from)?;
-        let (verdict, mut warnings) = match self.compare_random(&masked, &cut.model, seed)? {
+        let (verdict, mut warnings) = match self.compared_with_masked(&decision.removal, &cut.model, seed)? {
             Ok(verdict) => (Some(verdict), Vec::new()),
             Err(why) => (None, vec![format!("the model was not compared with the masked one: {why}")]),
         };
@@ -187,33 +185,38 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
-    /// The cut model against the masked one on random inputs; or why the masked one cannot be run, which is no failure
-    /// of the cut: a runtime may lack its operators or types.
-    fn compare_random(
+    /// A removal compared with the masked model on random inputs. That the masked one cannot be run, since the runtime lacks
+    /// its operators or types or it is too large to be handed over, is no failure of the cut: then why nothing was compared.
+    fn compared_with_masked(
         &self,
-        masked: &Model,
+        removal: &sparsec_analysis::Removal,
         cut: &Model,
         seed: u64,
-    ) -> Result<Result<Comparison, DriveError>, CliError> {
+    ) -> Result<Result<Comparison, String>, CliError> {
+        let bytes = weight_bytes(&self.dense.model);
+        if bytes > COMPARED {
+            let (has, most) = (bytes >> 20, COMPARED >> 20);
+            return Ok(Err(format!("its weights take {has} MiB, more than {most}; `sparsec verify` compares any")));
+        }
+        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
+        let masked = masked.map_err(DriveError::from)?;
         let runtime = self.runtime.as_ref();
-        let inputs = match random_inputs(self.dense, seed, 2) {
-            Ok(inputs) => inputs,
-            Err(why) => return Ok(Err(why)),
-        };
-        let left = match run_model(masked, runtime, &inputs) {
-            Ok(left) => left,
-            Err(why) => return Ok(Err(why)),
+        let left =
+            random_inputs(self.dense, seed, 2).and_then(|inputs| Ok((run_model(&masked, runtime, &inputs)?, inputs)));
+        let (left, inputs) = match left {
+            Ok(found) => found,
+            Err(why) => return Ok(Err(why.to_string())),
         };
         let right = run_model(cut, runtime, &inputs)?;
-        Ok(Ok(difference(masked, &left, &right)?))
+        Ok(Ok(difference(&masked, &left, &right)?))
     }
 
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
-        let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
-        let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
+        let with = (self.runtime.as_ref(), self.global.threads());
+        let samples = args.samples.calibration(path, &self.source.model, with, self.talk)?;
+        let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&samples.shapes()))?);
         let models = LockedFile::inputs(&args.model, &self.source.model, self.global)?;
         let what = Measurement {
             dense: self.dense,
@@ -255,6 +258,9 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        if self.before(&pricing).macs == 0.0 && !self.dense.channels.groups.is_empty() {
+            warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
+        }
         warnings.extend(samples.remark());
         warnings.extend(curves.warnings());
         let graph = &self.dense.model.graph;

@@ -10,7 +10,7 @@ use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
-use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
+use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing, bound_facts};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
@@ -180,7 +180,6 @@ pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
 
 /// The estimate of the emitted model itself, with the sizes of one sample.
 fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
-    let facts = infer(model, &job.dense.table).facts;
     let sizes: BTreeMap<String, u64> = job
         .dense
         .model
@@ -193,7 +192,7 @@ fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
             known.collect::<Vec<_>>()
         })
         .collect();
-    estimate(model, &facts.bind(&|s| sizes.get(s).copied()), &job.dense.table, job.target)
+    estimate(model, &bound_facts(model, &job.dense.table, &sizes), &job.dense.table, job.target)
 }
 
 impl From<&LimitRow> for LimitJson {

@@ -46,7 +46,7 @@ impl Measurement<'_> {
             self.target.to_yaml()?,
         ];
         lines.extend(self.models.iter().map(|(role, f)| format!("{role} {}", f.sha256)));
-        for t in &self.samples.inputs {
+        for t in self.samples.parts.iter().flatten() {
             let bytes = t.bytes().map_err(sparsec_runtime::RuntimeError::from)?;
             lines.push(format!("{} {:?} {}", t.elem, t.dims, sha256(bytes)));
         }

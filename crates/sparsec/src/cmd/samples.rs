@@ -6,7 +6,8 @@ use crate::values::{self, Scale};
 use clap::Args;
 use sparsec::drive::{DriveError, MEMORY, MOST_SAMPLES, Samples};
 use sparsec_calib::data::{DataOptions, Dataset, ImageOptions};
-use sparsec_ir::Model;
+use sparsec_ir::{Model, Tensor};
+use sparsec_runtime::Runtime;
 use std::path::Path;
 
 /// How sample files become inputs.
@@ -28,7 +29,17 @@ pub(crate) struct SampleArgs {
 impl SampleArgs {
     /// Reads the samples at `path` and tells what is worth telling.
     pub(crate) fn load(&self, path: &Path, model: &Model, talk: Talk) -> Result<Dataset, CliError> {
-        self.read(path, model, talk, self.max_samples)
+        let options = self.options(self.max_samples);
+        let data = Dataset::load(path, model, &options)?;
+        tell(&data, talk);
+        Ok(data)
+    }
+    /// The inputs of one run, of at most `batch` samples: the first of those at `path`.
+    pub(crate) fn first(&self, path: &Path, model: &Model, batch: u64, talk: Talk) -> Result<Vec<Tensor>, CliError> {
+        let all = Dataset::load_by_shape(path, model, &self.options(self.max_samples))?;
+        let Some(data) = all.first() else { return Ok(Vec::new()) };
+        tell(data, talk);
+        Ok(data.batches(batch).next().map(|r| data.batch(r)).unwrap_or_default())
     }
     /// The samples at `path` to calibrate with: the first ones, no more than are read into memory. What is left out for
     /// the memory is told; so is how the samples were read.
@@ -36,31 +47,38 @@ impl SampleArgs {
         &self,
         path: &Path,
         model: &Model,
+        (runtime, threads): (&dyn Runtime, usize),
         talk: Talk,
-        threads: usize,
     ) -> Result<Samples, CliError> {
         let most = self.max_samples.unwrap_or(MOST_SAMPLES).min(MOST_SAMPLES);
-        let data = self.read(path, model, talk, Some(most))?;
-        if let (true, Some((input, t))) = (data.is_stacked(), data.inputs().first()) {
+        let all = Dataset::load_by_shape(path, model, &self.options(Some(most)))?;
+        if let Some(data) = all.first() {
+            tell(data, talk);
+        }
+        let stacked = all.iter().find(|d| d.is_stacked());
+        if let Some((input, t)) = stacked.and_then(|d| d.inputs().first()) {
             let size = t.dims.get(1).copied().unwrap_or(1);
             return Err(DriveError::NoSampleAxis { input: input.clone(), size }.into());
         }
-        let inputs = data.inputs().iter().map(|(_, t)| t.clone()).collect();
-        let samples = Samples::fit(inputs, threads, MEMORY);
+        let inputs = |d: &Dataset| d.inputs().iter().map(|(_, t)| t.clone()).collect();
+        let samples = Samples::fit(all.iter().map(inputs).collect(), runtime, threads, MEMORY);
         if let Some(remark) = samples.remark() {
             talk.note(&remark);
         }
         Ok(samples)
     }
-    fn read(&self, path: &Path, model: &Model, talk: Talk, most: Option<u64>) -> Result<Dataset, CliError> {
+    fn options(&self, most: Option<u64>) -> DataOptions {
         let mut options = DataOptions::default();
         options.scales = self.scale.iter().map(|s| (s.input.clone(), s.factor)).collect();
         options.max_samples = most;
         options.image = self.image.clone();
-        let data = Dataset::load(path, model, &options)?;
-        for note in data.notes() {
-            talk.note(&note.to_string());
-        }
-        Ok(data)
+        options
+    }
+}
+
+/// Tells how samples were read.
+fn tell(data: &Dataset, talk: Talk) {
+    for note in data.notes() {
+        talk.note(&note.to_string());
     }
 }

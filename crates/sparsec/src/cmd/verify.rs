@@ -66,10 +66,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let pruned = load(&args.pruned, talk)?.model;
     check_family(args, &dense.model.graph, &pruned.graph)?;
     let inputs = match &args.data {
-        Some(path) => {
-            let data = args.samples.load(path, &dense.model, talk)?;
-            data.batches(args.batch).next().map(|r| data.batch(r)).unwrap_or_default()
-        }
+        Some(path) => args.samples.first(path, &dense.model, args.batch, talk)?,
         None => random_inputs(&dense, args.seed, args.batch)?,
     };
     let found = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;

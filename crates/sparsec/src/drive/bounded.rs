@@ -2,7 +2,7 @@
 
 use sparsec_analysis::infer;
 use sparsec_ir::{Dim, Fact, IdMap, Model, NodeId, OpTable, Tensor, Type, ValueId, topological};
-use sparsec_runtime::{Runtime, RuntimeError, Session};
+use sparsec_runtime::{AnySize, Runtime, RuntimeError, Session};
 use std::sync::Arc;
 
 /// Bytes that activations may take at once, or [`WEIGHTS`] times those of the weights, whichever is more: large models
@@ -38,6 +38,10 @@ impl Runtime for Bounded {
             }
             _ => self.inner.load(model, inputs, threads),
         }
+    }
+    /// Not limited: sessions of open sizes run a user's own samples, and what those take is not known beforehand.
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        self.inner.any_size()
     }
 }
 

@@ -6,7 +6,7 @@ use sparsec_analysis::Removal;
 use sparsec_ir::Model;
 use sparsec_passes::recover::{RecoverOptions, Recovered, Recovery, recover};
 use sparsec_passes::remove::{mask, remove};
-use sparsec_runtime::{Runtime, batches};
+use sparsec_runtime::{Runtime, batches_of_parts};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A model with channels removed.
@@ -40,7 +40,7 @@ pub fn cut_and_recover(
         return Ok(out);
     }
     let masked = mask(&dense.model, &dense.facts, &dense.channels, removal)?;
-    let few = batches(&dense.model, &first(&samples.inputs, COMPARED), COMPARED as usize)?;
+    let few = batches_of_parts(&dense.model, &first(&samples.parts, COMPARED), COMPARED as usize)?;
     for inputs in &few {
         let found = compare(&masked, &out.model, runtime, inputs)?;
         if !found.equal() {
@@ -48,7 +48,7 @@ pub fn cut_and_recover(
             return Err(DriveError::Unequal { max_abs_error, max_rel_error });
         }
     }
-    let facts = bound(dense, &samples.inputs)?;
+    let facts = bound(dense, samples)?;
     let activations = dense.model.graph.values().map(|v| v.0).filter(|v| dense.model.graph.constant(*v).is_none());
     let batch = samples.passes(&facts, activations.max_by_key(|v| bytes_of(&facts, *v))).batch;
     let seen = AtomicUsize::new(usize::MAX);
@@ -65,7 +65,7 @@ pub fn cut_and_recover(
         kept: &|v, axis| dense.channels.kept_of(v, axis, removal),
         table: &dense.table,
         runtime,
-        inputs: &samples.inputs,
+        samples: &samples.parts,
         threads: samples.threads,
         options: RecoverOptions { batch, memory: samples.memory, ..RecoverOptions::default() },
         progress: &progress,

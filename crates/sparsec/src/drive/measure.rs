@@ -1,16 +1,17 @@
 //! What the samples say: the order of each group's units, and the curve of the output's error.
 
-use super::memory::{bound, bytes_of, first};
-use super::sampling::{LEAST_SAMPLES, sampling};
+use super::memory::{apart, bound, bytes_of, count, first};
+use super::sampling::{LEAST_SAMPLES, MOST_SAMPLES, sampling};
 use super::{DriveError, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{CalibError, Consumer, Known, Other, Probe, Ranking, Reference, Sensitivity};
+use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity};
 use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Facts, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::Curve;
-use sparsec_runtime::{Runtime, batches, run_each};
+use sparsec_runtime::{Runtime, batches_of_parts, run_each};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Order and error curve of one group, as `sparsec sensitivity` writes them.
@@ -138,19 +139,24 @@ pub fn measure(
     let consumers = consumers(model, facts, &dense.table, channels);
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
-    let bound = bound(dense, &samples.inputs)?;
+    let bound = bound(dense, samples)?;
 
     let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
+    let mut sampling = sampling(&samples.parts);
+    let needed = sums(&consumers).into_iter().filter_map(|(v, axis)| needed(&bound, v, axis)).max();
+    // Of fewer, any statistics are a perfect fit: these must be judged by samples that they have not seen.
+    let few = sampling.distinct < needed.unwrap_or(0);
+    let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
+
     let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
     let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(&bound, *v)).sum();
-    let compared = first(&samples.inputs, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
+    let compared = first(&unseen, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
     let activations = model.graph.values().map(|v| v.0).filter(|v| model.graph.constant(*v).is_none());
     let largest = activations.max_by_key(|v| bytes_of(&bound, *v));
-    let inputs = batches(model, &compared, samples.passes(&bound, largest).batch)?;
+    let inputs = batches_of_parts(model, &compared, samples.passes(&bound, largest).batch)?;
     let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
         .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
 
-    let mut sampling = sampling(&samples.inputs);
     let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
     if sampling.constant {
         return Err(uninformed(true));
@@ -160,13 +166,15 @@ pub fn measure(
     for part in parts(&consumers, &bound, samples.memory / 4) {
         let wanted = sums(&consumers[part.clone()]);
         let passes = samples.passes(&bound, wanted.iter().map(|w| w.0));
-        watch.stage("calibrate", samples.used().div_ceil(passes.batch as u64));
+        watch.stage("calibrate", count(&fitted).div_ceil(passes.batch as u64));
         let step = || {
             watch.done(1);
             watch.interrupted()
         };
-        let grams = grams(runtime, model, facts, &samples.inputs, &wanted, passes, &step)?;
-        grams.iter().for_each(|((v, _), gram)| sampling.want(&model.graph.value(*v).name, gram));
+        let grams = grams(runtime, model, facts, &fitted, &wanted, passes, &step)?;
+        grams.iter().for_each(|((v, _), gram)| sampling.want(&model.graph.value(*v).name, gram, count(&fitted)));
+        let doubted = |(key, gram): (_, Gram)| (key, if few { gram.shrunk() } else { gram });
+        let grams: BTreeMap<(ValueId, usize), Gram> = grams.into_iter().map(doubted).collect();
 
         watch.stage("rank", part.len() as u64);
         for g in part.clone() {
@@ -222,6 +230,13 @@ pub fn measure(
         groups.push(GroupCurve { id: group.id.clone(), by_weight, order, counts, error });
     }
     Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
+}
+
+/// Samples that must differ for an activation to have as many observations as channels.
+fn needed(bound: &Facts, value: ValueId, axis: usize) -> Option<u64> {
+    let sizes = bound.get(value).sizes()?;
+    let (channels, all) = (*sizes.get(axis)?, sizes.iter().product::<u64>());
+    Some(channels.div_ceil((all / channels.max(1)).max(1)).min(MOST_SAMPLES))
 }
 
 /// Axes whose statistics the consumers need, sorted.

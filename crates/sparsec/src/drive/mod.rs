@@ -19,11 +19,11 @@ pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
-pub use prepare::{Prepared, prepare, prepare_with};
+pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
-pub use verify::{Comparison, compare, difference, random_inputs, run, verify};
+pub use verify::{COMPARED, Comparison, compare, difference, random_inputs, run, verify, weight_bytes};
 
 use sparsec_calib::CalibError;
 pub use sparsec_calib::Known;

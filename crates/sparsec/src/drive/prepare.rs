@@ -1,8 +1,8 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer};
-use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
+use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer, infer_node, start};
+use sparsec_ir::{Dim, Facts, Model, OpTable, Type, topological};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
 use sparsec_runtime::Runtime;
@@ -68,6 +68,19 @@ pub fn prepare_with(
     Ok(Prepared { model, facts, channels, table, remarks })
 }
 
+/// Facts of `model` with `sizes` bound, inferred anew: some sizes are no polynomials of others, such as the length of a
+/// slice that ends where another tensor does, and known only once those are.
+pub fn bound_facts(model: &Model, table: &OpTable, sizes: &BTreeMap<String, u64>) -> Facts {
+    let size = |s: &str| sizes.get(s).copied();
+    let mut out = start(model);
+    out.facts = out.facts.bind(&size);
+    for id in topological(&model.graph).unwrap_or_default() {
+        infer_node(model, table, id, &mut out);
+    }
+    // What the operators do not give is taken from the file, which has the symbols.
+    out.facts.bind(&size)
+}
+
 impl Prepared {
     /// Sizes of every symbol of the inputs: `batch` for the first axes, `sizes` by name for the others.
     ///
@@ -110,15 +123,7 @@ impl Prepared {
     /// Facts with every size of the inputs bound. Shapes are inferred once more: what depends on sizes in a way that has
     /// no formula, such as a range that ends before the axis does, becomes a number too.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
-        let size = |s: &str| sizes.get(s).copied();
-        let mut model = self.model.clone();
-        for v in self.model.graph.inputs() {
-            let bound = self.facts.get(v).bind(&size);
-            if let (Some(elem), Some(shape)) = (bound.elem, bound.shape) {
-                model.graph.set_type(v, Some(Type::Tensor { elem, shape: Some(shape) }));
-            }
-        }
-        infer(&model, &self.table).facts.bind(&size)
+        bound_facts(&self.model, &self.table, sizes)
     }
 
     /// Sizes that samples of these shapes (first axis: samples) give to the symbols of the inputs, with one sample.
@@ -133,5 +138,22 @@ impl Prepared {
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::Quiet;
+
+    #[test]
+    fn the_smaller_of_two_sizes_is_known_once_both_are() {
+        let text = "g (float[n,len] x) => (y)
+            <float[1,6] p = [\"location\": \"random:1\"], int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}>
+            { s = Shape (x) end = Slice (s, one, two) y = Slice (p, zero, end, one) }";
+        let dense = prepare(&sparsec_testkit::model(text), None, &Quiet).unwrap();
+        let y = dense.model.graph.outputs()[0];
+        let length = |len: u64| dense.bind(&BTreeMap::from([("n".into(), 1), ("len".into(), len)])).get(y).size(1);
+        assert_eq!([3, 9].map(length), [Some(3), Some(6)]);
     }
 }

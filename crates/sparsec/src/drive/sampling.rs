@@ -1,5 +1,6 @@
 //! How much samples can tell.
 
+use super::memory::{count, samples};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::Gram;
 use sparsec_ir::{Data, Tensor};
@@ -34,10 +35,10 @@ impl Sampling {
     pub fn few(&self) -> bool {
         self.distinct < self.wanted
     }
-    /// Takes into account the statistics of an activation.
-    pub(super) fn want(&mut self, activation: &str, gram: &Gram) {
+    /// Takes into account the statistics of an activation, which are of so many samples.
+    pub(super) fn want(&mut self, activation: &str, gram: &Gram, samples: u64) {
         let channels = gram.mean.len() as u64;
-        let needed = channels.div_ceil((gram.count / self.given.max(1)).max(1)).min(MOST_SAMPLES);
+        let needed = channels.div_ceil((gram.count / samples.max(1)).max(1)).min(MOST_SAMPLES);
         if needed > self.wanted {
             (self.wanted, self.most) = (needed, Some((activation.to_string(), channels)));
         }
@@ -61,9 +62,10 @@ impl fmt::Display for Sampling {
 }
 
 /// What there is.
-pub(super) fn sampling(inputs: &[Tensor]) -> Sampling {
-    let given = inputs.first().and_then(|t| t.dims.first()).copied().unwrap_or(0);
-    let (distinct, constant) = (distinct(inputs, given), inputs.iter().all(constant));
+pub(super) fn sampling(parts: &[Vec<Tensor>]) -> Sampling {
+    let given = count(parts);
+    let distinct = parts.iter().map(|p| distinct(p, samples(p))).sum();
+    let constant = parts.iter().flatten().all(constant);
     Sampling { given, distinct, wanted: LEAST_SAMPLES, most: None, constant }
 }
 

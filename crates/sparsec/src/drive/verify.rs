@@ -20,6 +20,15 @@ pub struct Comparison {
     pub max_rel_error: f64,
 }
 
+/// Bytes of weights up to which models are compared without being asked to: a runtime is handed an encoded copy, and makes
+/// its own of that.
+pub const COMPARED: u64 = 1 << 30;
+
+/// Bytes of the weights of a model.
+pub fn weight_bytes(model: &Model) -> u64 {
+    model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).map(|t| t.byte_len()).sum()
+}
+
 /// Relative difference up to which two models count as equal: sums of a few thousand singles in another order.
 const TOLERANCE: f64 = 1e-4;
 
