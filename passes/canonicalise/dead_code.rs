@@ -8,7 +8,9 @@
 //! g (float[2] x) => (float[2] y)
 //! { y = Relu (x) }
 //! ```
-//! Needs: nothing.  Keeps: inputs, outputs, constants listed among the inputs.  Numerics: none.
+//! A constant that is listed among the inputs goes too: whoever gives it changes nothing.
+//!
+//! Needs: nothing.  Keeps: inputs, outputs.  Numerics: none.
 //! Leaves alone: nodes without results, which are there for an effect; the insides of subgraphs.
 
 use crate::{Changed, PassCx, PassDef, PassError, Stage};
@@ -38,7 +40,7 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
     let unread = |v: &ValueId| {
         let value = graph.value(*v);
         let constant = matches!(value.def, Def::Constant(_) | Def::Sparse(_));
-        constant && value.uses.is_empty() && !graph.is_output(*v) && !graph.listed_inputs().contains(v)
+        constant && value.uses.is_empty() && !graph.is_output(*v)
     };
     let constants: Vec<ValueId> = graph.values().map(|(id, _)| id).filter(unread).collect();
     for value in constants {

@@ -24,7 +24,7 @@ use super::captured;
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
 use sparsec_analysis::node_ref;
 use sparsec_ir::{
-    Affine, ChannelAffine, Contraction, Facts, Graph, LinearRule, Model, NodeId, OpTable, Tensor, ValueId, topological,
+    ChannelAffine, Contraction, Facts, Graph, LinearRule, Model, NodeId, OpTable, Tensor, ValueId, topological,
 };
 
 /// The pass.
@@ -65,7 +65,7 @@ struct Pair {
 fn pair(model: &Model, facts: &Facts, table: &OpTable, node: NodeId) -> Option<Result<Pair, Refusal>> {
     let graph = &model.graph;
     let n = graph.node(node);
-    let Affine::By(affine) = table.get(&n.domain, &n.op)?.affine else { return None };
+    let affine = table.get(&n.domain, &n.op)?.affine.rule()?;
     let contraction = graph.producer(n.inputs.first().copied().flatten()?)?;
     let c = graph.node(contraction);
     let LinearRule::By(linear) = table.get(&c.domain, &c.op)?.linear else { return None };
@@ -123,7 +123,7 @@ fn plan(graph: &Graph, pair: Pair) -> Result<Fold, Refusal> {
         },
     };
     for ((b, s), t) in bias.iter_mut().zip(&map.scale).zip(&map.shift) {
-        *b = *b * s + t;
+        *b = *b * s + t / linear.bias_scale;
     }
     if !weight.iter().chain(&bias).all(|v| v.is_finite()) {
         return Err(Refusal::NotFinite);

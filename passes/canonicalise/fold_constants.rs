@@ -14,14 +14,15 @@
 //!
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
-//! Leaves alone: outputs; nodes with subgraphs, operators that draw random numbers or that the table does not know;
-//! with a remark: results that are large for what they come from, or of unknown size; weights that are stored in a narrower
-//! type, and what is computed from them; what the runtime cannot compute. What a result that is too large is computed
-//! from stays too: the next run would measure the result against it.
+//! Leaves alone: outputs; nodes with subgraphs; operators that draw random numbers, or may, since a user taught them; with
+//! a remark: results of unknown size; what the runtime cannot compute; results that are larger than the constants that go
+//! for them, as a transposed copy of a matrix is that something else reads as it is; weights that are stored in a
+//! narrower type. What such a result is computed from stays too: the next run would measure the result against it. The
+//! axis algebra looks through it, so that what is stored once is cut once.
 
 use super::{bound, does_nothing};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
-use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpTable, Relate, Tensor, Use, ValueId, topological};
+use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpDef, OpTable, Relate, Tensor, Use, ValueId, topological};
 use sparsec_runtime::{Runtime, RuntimeError, extract};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,10 +43,10 @@ const UNPACKS: [&str; 2] = ["Cast", "DequantizeLinear"];
 
 /// Bytes that the results of one node may take.
 const MAX_BYTES: u64 = 64 << 20;
-/// A result may take this many times the bytes of the constants that it comes from, and [`FREE_BYTES`].
-const MAX_GROWTH: u64 = 4;
-/// Bytes that no result needs to justify.
-const FREE_BYTES: u64 = 1 << 20;
+/// Bytes that a result may take beyond those of the constants that nobody else reads.
+const FREE_BYTES: u64 = 64 << 10;
+/// The same for a result of more elements than all it comes from: a mask, a table of positions. It is no copy.
+const FREE_BYTES_OF_NEW: u64 = 1 << 20;
 /// Bytes that all constants and all results together may take.
 const MAX_TOTAL: u64 = 1 << 30;
 /// Loads that may fail before what is left is left alone.
@@ -141,7 +142,7 @@ fn foldable(
     refused: &mut BTreeMap<NodeId, Refusal>,
 ) -> BTreeSet<NodeId> {
     let graph = &model.graph;
-    let mut found: BTreeSet<NodeId> = BTreeSet::new();
+    let mut found: BTreeMap<NodeId, u64> = BTreeMap::new();
     let mut too_large: Vec<NodeId> = Vec::new();
     let mut total =
         graph.values().filter_map(|(v, _)| graph.constant(v)).map(|t| t.byte_len()).fold(0, u64::saturating_add);
@@ -149,11 +150,11 @@ fn foldable(
         let n = graph.node(node);
         let settled = |v: &ValueId| match graph.value(*v).def {
             Def::Constant(_) => true,
-            Def::Node { node, .. } => found.contains(&node),
+            Def::Node { node, .. } => found.contains_key(&node),
             _ => false,
         };
-        let known = table.get(&n.domain, &n.op).is_some_and(|d| !matches!(d.relate, Relate::Drawn(_)));
-        let known = known && n.subgraphs().next().is_none();
+        let fixed = |d: &OpDef| matches!(d.relate, Relate::By(_) | Relate::Opaque(_));
+        let known = table.get(&n.domain, &n.op).is_some_and(fixed) && n.subgraphs().next().is_none();
         let operands = n.inputs.iter().flatten().count() > 0 && n.inputs.iter().flatten().all(settled);
         let results =
             n.outputs.iter().flatten().count() > 0 && !n.outputs.iter().flatten().any(|v| graph.is_output(*v));
@@ -163,12 +164,12 @@ fn foldable(
         let answer = match refused.get(&node) {
             Some(reason) => Err(reason.clone()),
             None if unpacks(graph, facts, node) => Err(Refusal::Shape { what: "it is stored in a narrower type" }),
-            None => result_bytes(graph, facts, node, &found, total),
+            None => result_bytes(graph, facts, node, total),
         };
         match answer {
             Ok(bytes) => {
                 total = total.saturating_add(bytes);
-                found.insert(node);
+                found.insert(node, bytes);
             }
             Err(reason) => {
                 if matches!(reason, Refusal::TooLarge { .. }) {
@@ -178,11 +179,30 @@ fn foldable(
             }
         }
     }
-    while let Some(node) = too_large.pop() {
-        let operands = graph.node(node).inputs.iter().flatten();
-        too_large.extend(operands.filter_map(|&v| graph.producer(v)).filter(|p| found.remove(p)));
+    // What is not folded keeps its operands, and a constant that is kept justifies no result.
+    loop {
+        while let Some(node) = too_large.pop() {
+            let n = graph.node(node);
+            let sources = n.inputs.iter().flatten().filter_map(|&v| graph.producer(v));
+            let readers = n.outputs.iter().flatten().flat_map(|&v| graph.consumers(v));
+            too_large.extend(sources.chain(readers).filter(|p| found.remove(p).is_some()));
+        }
+        for (&node, &bytes) in found.iter().filter(|f| *f.1 > FREE_BYTES) {
+            let from = sources(graph, node, &found);
+            let new = elements(graph, facts, node) > from.elements;
+            let limit = from.freed_bytes.saturating_add(if new { FREE_BYTES_OF_NEW } else { FREE_BYTES });
+            if bytes > limit {
+                refused.insert(node, Refusal::TooLarge { bytes, limit });
+                too_large.push(node);
+            }
+        }
+        if too_large.is_empty() {
+            return found.into_keys().collect();
+        }
+        too_large.iter().for_each(|n| {
+            found.remove(n);
+        });
     }
-    found
 }
 
 /// Whether a node gives constant weights in another type than the file stores them in. Runtimes fuse such nodes into
@@ -192,18 +212,12 @@ fn unpacks(graph: &Graph, facts: &Facts, node: NodeId) -> bool {
     let (Some(&Some(x)), Some(&Some(y))) = (n.inputs.first(), n.outputs.first()) else { return false };
     let Some(tensor) = graph.constant(x).filter(|t| t.count() > 1) else { return false };
     let wider = facts.get(y).elem.is_some_and(|e| e.bits() > tensor.elem.bits());
-    let narrow = tensor.elem.holds_weights() && wider;
+    let narrow = tensor.elem.holds_weights() && tensor.dims.len() > 1 && wider;
     UNPACKS.contains(&n.op.as_str()) && (narrow || n.op != "Cast")
 }
 
 /// Bytes of a node's results, unless they are too many. `total` is what constants and results take so far.
-fn result_bytes(
-    graph: &Graph,
-    facts: &Facts,
-    node: NodeId,
-    found: &BTreeSet<NodeId>,
-    total: u64,
-) -> Result<u64, Refusal> {
+fn result_bytes(graph: &Graph, facts: &Facts, node: NodeId, total: u64) -> Result<u64, Refusal> {
     let bytes = |v: &ValueId| {
         let fact = facts.get(*v);
         let count = fact.sizes()?.into_iter().try_fold(1u64, u64::checked_mul)?;
@@ -212,28 +226,43 @@ fn result_bytes(
     let results = graph.node(node).outputs.iter().flatten();
     let sum = results.map(bytes).try_fold(0u64, |sum, b| sum.checked_add(b?));
     let bytes = sum.ok_or(Refusal::Shape { what: "the size of a result is not known" })?;
-    let mut limit = MAX_BYTES.min(MAX_TOTAL.saturating_sub(total));
-    if bytes > FREE_BYTES && bytes <= limit {
-        limit = limit.min(MAX_GROWTH.saturating_mul(source_bytes(graph, node, found)).saturating_add(FREE_BYTES));
-    }
+    let limit = MAX_BYTES.min(MAX_TOTAL.saturating_sub(total));
     if bytes > limit { Err(Refusal::TooLarge { bytes, limit }) } else { Ok(bytes) }
 }
 
-/// Bytes of the constants that a node is computed from.
-fn source_bytes(graph: &Graph, node: NodeId, found: &BTreeSet<NodeId>) -> u64 {
+/// The constants that a node is computed from.
+#[derive(Default)]
+struct Sources {
+    elements: u64,
+    /// Bytes of those that only nodes that are folded read.
+    freed_bytes: u64,
+}
+
+fn sources(graph: &Graph, node: NodeId, found: &BTreeMap<NodeId, u64>) -> Sources {
+    let inside = |u: &Use| matches!(u, Use::Operand(reader, _) if found.contains_key(reader));
+    let freed = |v: ValueId| !graph.is_output(v) && graph.value(v).uses.iter().all(inside);
     let mut seen: BTreeSet<ValueId> = BTreeSet::new();
     let mut work = vec![node];
-    let mut bytes = 0u64;
+    let mut out = Sources::default();
     while let Some(node) = work.pop() {
         for &v in graph.node(node).inputs.iter().flatten() {
             if !seen.insert(v) {
                 continue;
             }
-            bytes = bytes.saturating_add(graph.constant(v).map_or(0, |t| t.byte_len()));
-            work.extend(graph.producer(v).filter(|p| found.contains(p)));
+            if let Some(t) = graph.constant(v) {
+                out.elements = out.elements.saturating_add(t.count());
+                out.freed_bytes = out.freed_bytes.saturating_add(if freed(v) { t.byte_len() } else { 0 });
+            }
+            work.extend(graph.producer(v).filter(|p| found.contains_key(p)));
         }
     }
-    bytes
+    out
+}
+
+/// Elements of a node's results.
+fn elements(graph: &Graph, facts: &Facts, node: NodeId) -> u64 {
+    let count = |v: &ValueId| facts.get(*v).sizes().and_then(|s| s.into_iter().try_fold(1u64, u64::checked_mul));
+    graph.node(node).outputs.iter().flatten().filter_map(count).fold(0, u64::saturating_add)
 }
 
 /// Results of foldable nodes that others read, with their nodes.

@@ -19,7 +19,7 @@
 use super::{bound, does_nothing, replaceable};
 use crate::{Changed, PassCx, PassDef, PassError, Stage};
 use sparsec_analysis::node_ref;
-use sparsec_ir::{Affine, Facts, Model, NodeId, OpTable, ValueId, topological};
+use sparsec_ir::{Facts, Model, NodeId, OpTable, ValueId, topological};
 
 /// The pass.
 pub const REMOVE_IDENTITY: PassDef = PassDef {
@@ -72,7 +72,7 @@ fn identity(
     if does_nothing(model, bound, table, node) && !speaks_of_shapes {
         return Some((x, y));
     }
-    let Affine::By(affine) = table.get(&n.domain, &n.op)?.affine else { return None };
+    let affine = table.get(&n.domain, &n.op)?.affine.rule()?;
     let map = affine(&node_ref(model, facts, node)).ok().flatten()?;
     let plain = map.scale.iter().all(|&s| s == 1.0) && map.shift.iter().all(|&s| s == 0.0);
     plain.then_some((x, y))

@@ -1,7 +1,6 @@
 //! The regression of one group of a linear node.
 
-use super::observations::{Activations, Rows};
-use rayon::prelude::*;
+use super::observations::{Part, Rows};
 use sparsec_calib::Weight;
 use sparsec_ir::Contraction;
 use sparsec_linalg::{Matrix, add_cross, add_gram, product, solve_spd};
@@ -84,7 +83,7 @@ impl Layout {
 }
 
 /// Second-order sums of some rows: inputs with themselves, inputs with targets, and the sums of both.
-struct Sums {
+pub(super) struct Sums {
     gram: Matrix,
     cross: Matrix,
     x: Vec<f64>,
@@ -92,23 +91,36 @@ struct Sums {
     count: usize,
 }
 
+/// Rows that are made at a time.
+const CHUNK: usize = 4096;
+
 impl Sums {
-    fn of(rows: &Rows) -> Self {
-        let mut gram = Matrix::zeros(rows.width, rows.width);
-        let mut cross = Matrix::zeros(rows.width, rows.targets);
-        add_gram(&mut gram, &rows.x, rows.count);
-        add_cross(&mut cross, &rows.x, &rows.y, rows.count);
-        let column_sums = |data: &[f32], n: usize| {
-            let mut sum = vec![0.0; n];
-            for row in data.chunks(n.max(1)) {
-                row.iter().zip(&mut sum).for_each(|(v, s)| *s += f64::from(*v));
-            }
-            sum
-        };
-        let (x, y) = (column_sums(&rows.x, rows.width), column_sums(&rows.y, rows.targets));
-        Self { gram, cross, x, y, count: rows.count }
+    /// Sums of nothing.
+    pub(super) fn zeros(width: usize, targets: usize) -> Self {
+        let (gram, cross) = (Matrix::zeros(width, width), Matrix::zeros(width, targets));
+        Self { gram, cross, x: vec![0.0; width], y: vec![0.0; targets], count: 0 }
     }
-    fn add(&mut self, other: &Self) {
+    /// Sums of a group over the observations `picked` of one batch.
+    pub(super) fn of(part: &Part, group: usize, picked: &[usize], (width, targets): (usize, usize)) -> Self {
+        let mut out = Self::zeros(width, targets);
+        for chunk in picked.chunks(CHUNK) {
+            let rows = part.rows(group, chunk);
+            add_gram(&mut out.gram, &rows.x, rows.count);
+            add_cross(&mut out.cross, &rows.x, &rows.y, rows.count);
+            for (sums, data) in [(&mut out.x, &rows.x), (&mut out.y, &rows.y)] {
+                for row in data.chunks(sums.len().max(1)) {
+                    row.iter().zip(sums.iter_mut()).for_each(|(v, s)| *s += f64::from(*v));
+                }
+            }
+            out.count += rows.count;
+        }
+        out
+    }
+    /// Rows that were summed up.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+    pub(super) fn add(&mut self, other: &Self) {
         self.gram.add_scaled(&other.gram, 1.0);
         self.cross.add_scaled(&other.cross, 1.0);
         self.x.iter_mut().zip(&other.x).for_each(|(a, b)| *a += b);
@@ -140,23 +152,14 @@ pub(super) struct Ridge {
     pub(super) lambda: f64,
 }
 
-/// Rows that one thread sums up at a time: fixed, so that sums do not depend on the number of threads.
-const CHUNK: usize = 4096;
-
-/// Regresses a group's targets on its inputs over the observations `used`, drawn towards the map that it has; judged on
-/// `held`. `None` where the equations have no finite solution.
+/// Regresses a group's targets on its inputs, drawn towards the map that it has; judged on the rows `held`. `None` where
+/// the equations have no finite solution.
 pub(super) fn solve_group(
-    activations: &Activations,
-    group: usize,
-    (used, held): (&[usize], &[usize]),
+    total: &Sums,
+    held: &Rows,
     old: &Map,
     Ridge { biased, spread, lambda }: Ridge,
 ) -> Option<Solution> {
-    let parts: Vec<Sums> =
-        used.par_chunks(CHUNK).filter_map(|c| Some(Sums::of(&activations.rows(group, c)?))).collect();
-    let mut parts = parts.into_iter();
-    let mut total = parts.next()?;
-    parts.for_each(|p| total.add(&p));
     let (mut a, mut c, mx, my) = total.moments(biased);
     c.add_scaled(&product(&a, &old.weight), -1.0);
     let lift = lambda * a.mean_diagonal() + f64::MIN_POSITIVE;
@@ -176,21 +179,27 @@ pub(super) fn solve_group(
         }
     }
     let map = Map { weight, bias };
-    let test = activations.rows(group, held)?;
-    let ((before, signal), (after, _)) = (squared_error(&test, old), squared_error(&test, &map));
+    let ((before, signal), (after, _)) = (squared_error(held, old), squared_error(held, &map));
     Some(Solution { map, before, after, signal })
 }
 
 /// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².
 fn squared_error(rows: &Rows, map: &Map) -> (f64, f64) {
-    let x = Matrix::new(rows.count, rows.width, rows.x.iter().map(|v| f64::from(*v)).collect());
-    let fit = product(&x, &map.weight);
+    let (width, targets) = (rows.width.max(1), rows.targets.max(1));
+    let mut mean = vec![0.0; targets];
+    for row in rows.y.chunks(targets) {
+        row.iter().zip(&mut mean).for_each(|(y, m)| *m += f64::from(*y) / rows.count.max(1) as f64);
+    }
     let (mut error, mut signal) = (0.0, 0.0);
-    for (c, bias) in map.bias.iter().enumerate() {
-        let column = || (0..rows.count).map(|r| f64::from(rows.y[r * rows.targets + c]));
-        let mean = column().sum::<f64>() / rows.count.max(1) as f64;
-        signal += column().map(|y| (y - mean).powi(2)).sum::<f64>();
-        error += column().enumerate().map(|(r, y)| (y - fit.get(r, c) - bias).powi(2)).sum::<f64>();
+    for (x, y) in rows.x.chunks(CHUNK * width).zip(rows.y.chunks(CHUNK * targets)) {
+        let x = Matrix::new(x.len() / width, rows.width, x.iter().map(|v| f64::from(*v)).collect());
+        let fit = product(&x, &map.weight);
+        for (row, y) in y.chunks(targets).enumerate() {
+            for (((y, fit), bias), mean) in y.iter().zip(fit.row(row)).zip(&map.bias).zip(&mean) {
+                signal += (f64::from(*y) - mean).powi(2);
+                error += (f64::from(*y) - fit - bias).powi(2);
+            }
+        }
     }
     (error, signal)
 }

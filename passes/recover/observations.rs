@@ -2,22 +2,15 @@
 
 use sparsec_ir::{Contraction, Draw, Tensor, TensorError, Window};
 
-/// Inputs and targets of a linear node over samples and positions: those of all batches, one batch after the other.
-pub(super) struct Activations<'a> {
-    parts: Vec<Part<'a>>,
-    /// Number of the first observation of each part, and of all.
-    starts: Vec<usize>,
-}
-
-/// One batch of them.
-struct Part<'a> {
-    /// Input, f32 elements.
+/// Inputs and targets of a linear node over one batch of samples.
+pub(super) struct Part<'f> {
+    /// Input.
     x: Vec<f32>,
-    x_dims: &'a [u64],
-    /// Target, f32 elements.
+    x_dims: Vec<u64>,
+    /// Target.
     y: Vec<f32>,
-    y_dims: &'a [u64],
-    form: &'a Contraction,
+    y_dims: Vec<u64>,
+    form: &'f Contraction,
 }
 
 /// Rows of a regression, one for each observation.
@@ -34,71 +27,58 @@ pub(super) struct Rows {
     pub(super) y: Vec<f32>,
 }
 
-impl<'a> Activations<'a> {
-    /// `x` and `y` by batch; `y` has the shape of the node's result. `None` where the form of the node is one that rows
-    /// cannot be made for (a scattering window that overlaps itself).
-    pub(super) fn new(x: &'a [Tensor], y: &'a [Tensor], form: &'a Contraction) -> Result<Option<Self>, TensorError> {
-        if form.transposed {
-            let Some(w) = &form.window else { return Ok(None) };
-            let plain = w.kernel == w.strides && w.dilations.iter().all(|d| *d == 1);
-            let unpadded = w.pads_begin.iter().chain(&w.pads_end).all(|p| *p == 0);
-            if !plain || !unpadded || form.groups != 1 {
-                return Ok(None);
-            }
-        }
-        let (mut parts, mut starts) = (Vec::new(), vec![0]);
-        for (x, y) in x.iter().zip(y) {
-            let last = x.dims.len() == form.x_axis + 1 && y.dims.len() == form.y_axis + 1;
-            assert!(form.window.is_some() || last, "a product contracts the last axis of x and gives the last of y");
-            let part = Part { x: x.to_f32()?, x_dims: &x.dims, y: y.to_f32()?, y_dims: &y.dims, form };
-            starts.push(starts[starts.len() - 1] + part.count());
-            parts.push(part);
-        }
-        Ok(Some(Self { parts, starts }))
+/// Whether rows can be made for a node of this form: not for a scattering window that overlaps itself.
+pub(super) fn has_rows(form: &Contraction) -> bool {
+    if !form.transposed {
+        return true;
     }
-
-    /// Observations that there are.
-    pub(super) fn count(&self) -> usize {
-        self.starts[self.parts.len()]
-    }
-
-    /// The observations `picked`, which ascend, for channel group `group`; `None` of none.
-    pub(super) fn rows(&self, group: usize, picked: &[usize]) -> Option<Rows> {
-        let mut out: Option<Rows> = None;
-        for (part, range) in self.parts.iter().zip(self.starts.windows(2)) {
-            let place = |start: usize| picked.partition_point(|p| *p < start);
-            let own: Vec<usize> = picked[place(range[0])..place(range[1])].iter().map(|p| p - range[0]).collect();
-            if own.is_empty() {
-                continue;
-            }
-            let rows = part.rows(group, &own);
-            match &mut out {
-                Some(all) => all.append(rows),
-                None => out = Some(rows),
-            }
-        }
-        out
-    }
+    let Some(w) = &form.window else { return false };
+    let plain = w.kernel == w.strides && w.dilations.iter().all(|d| *d == 1);
+    let unpadded = w.pads_begin.iter().chain(&w.pads_end).all(|p| *p == 0);
+    plain && unpadded && form.groups == 1
 }
 
 impl Rows {
-    fn append(&mut self, other: Self) {
+    /// Adds rows of the same sizes.
+    pub(super) fn append(&mut self, other: Self) {
         self.count += other.count;
         self.x.extend(other.x);
         self.y.extend(other.y);
     }
 }
 
-impl Part<'_> {
+impl<'f> Part<'f> {
+    /// `y` has the shape of the node's result.
+    pub(super) fn new(x: &Tensor, y: &Tensor, form: &'f Contraction) -> Result<Self, TensorError> {
+        if form.window.is_some() {
+            let (x_dims, y_dims) = (x.dims.clone(), y.dims.clone());
+            return Ok(Self { x: x.to_f32()?, x_dims, y: y.to_f32()?, y_dims, form });
+        }
+        // Other axes of x and y are the same ones: as rows they are in step.
+        let matrix = |t: &Tensor, axis: usize| {
+            let channels = t.dims[axis];
+            Ok((sparsec_calib::rows(t, axis)?, vec![t.count() / channels.max(1), channels]))
+        };
+        let ((x, x_dims), (y, y_dims)) = (matrix(x, form.x_axis)?, matrix(y, form.y_axis)?);
+        Ok(Self { x, x_dims, y, y_dims, form })
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        4 * (self.x.len() + self.y.len()) as u64
+    }
     /// Observations that there are.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
+        if self.form.window.is_none() {
+            return self.y_dims[0] as usize;
+        }
         let (dims, axis) =
-            if self.form.transposed { (self.x_dims, self.form.x_axis) } else { (self.y_dims, self.form.y_axis) };
+            if self.form.transposed { (&self.x_dims, self.form.x_axis) } else { (&self.y_dims, self.form.y_axis) };
         dims.iter().enumerate().filter(|(a, _)| *a != axis).map(|(_, d)| *d as usize).product()
     }
 
     /// The observations `picked` for channel group `group`.
-    fn rows(&self, group: usize, picked: &[usize]) -> Rows {
+    pub(super) fn rows(&self, group: usize, picked: &[usize]) -> Rows {
         match &self.form.window {
             None => self.product_rows(picked),
             Some(w) if self.form.transposed => self.scatter_rows(w, picked),
@@ -106,16 +86,15 @@ impl Part<'_> {
         }
     }
 
-    /// The contracted axis is the last one of x, and the channel axis the last of y.
     fn product_rows(&self, picked: &[usize]) -> Rows {
-        let (width, targets) = (self.x_dims[self.form.x_axis] as usize, self.y_dims[self.form.y_axis] as usize);
+        let (width, targets) = (self.x_dims[1] as usize, self.y_dims[1] as usize);
         let take = |from: &[f32], n: usize| picked.iter().flat_map(|r| &from[r * n..(r + 1) * n]).copied().collect();
         Rows { count: picked.len(), width, targets, x: take(&self.x, width), y: take(&self.y, targets) }
     }
 
     fn window_rows(&self, w: &Window, group: usize, picked: &[usize]) -> Rows {
         let spatial = |dims: &[u64]| -> Vec<usize> { dims[2..].iter().map(|d| *d as usize).collect() };
-        let (xs, ys) = (spatial(self.x_dims), spatial(self.y_dims));
+        let (xs, ys) = (spatial(&self.x_dims), spatial(&self.y_dims));
         let (channels, outputs) = (self.x_dims[1] as usize, self.y_dims[1] as usize);
         let groups = self.form.groups as usize;
         let (cin, cout) = (channels / groups, outputs / groups);
@@ -152,7 +131,7 @@ impl Part<'_> {
     /// The window's kernel equals its stride, so every output position has one input position and one tap.
     fn scatter_rows(&self, w: &Window, picked: &[usize]) -> Rows {
         let spatial = |dims: &[u64]| -> Vec<usize> { dims[2..].iter().map(|d| *d as usize).collect() };
-        let (xs, ys) = (spatial(self.x_dims), spatial(self.y_dims));
+        let (xs, ys) = (spatial(&self.x_dims), spatial(&self.y_dims));
         let (cin, cout) = (self.x_dims[1] as usize, self.y_dims[1] as usize);
         let (x_plane, y_plane) = (xs.iter().product::<usize>(), ys.iter().product::<usize>());
         let kernel: Vec<usize> = w.kernel.iter().map(|k| *k as usize).collect();

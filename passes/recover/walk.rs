@@ -1,66 +1,126 @@
 //! Activations of a model over all samples, computed on demand and in the order of the graph.
 //!
-//! An activation is a list of tensors, one for each batch of samples: whatever axis holds the samples, they are never
-//! joined.
-//!
-//! Only what later steps still need is kept. A value is computed from the nearest ones that are at hand, so walking
-//! through a model costs one inference, whatever the number of stops; weights may change between stops.
+//! A value is computed batch by batch from the nearest ones that are at hand, and used batch by batch: whatever axis
+//! holds the samples, batches are never joined. What later steps need is put at hand where there is room for it, so
+//! walking through a model costs about one inference, whatever the number of stops; what there is no room for is
+//! computed again from further back. Weights may change between stops.
 
 use super::RecoverError;
 use sparsec_ir::{Facts, Id, Model, Tensor, ValueId};
-use sparsec_runtime::{Runtime, batches, extract, run_each};
+use sparsec_runtime::{Runtime, Sessions, batches, extract};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Samples in one run of a segment.
-const BATCH: usize = 32;
+use std::ops::Range;
 
 pub(super) struct Walk<'a> {
     runtime: &'a dyn Runtime,
     threads: usize,
     facts: Facts,
+    /// Batches of each value at hand.
     at_hand: BTreeMap<ValueId, Vec<Tensor>>,
-    batches: usize,
+    inputs: Vec<ValueId>,
+    /// Samples of each batch.
+    samples: Vec<u64>,
+    /// Bytes that values other than inputs may take.
+    room: u64,
+}
+
+/// Values of a model at one stop.
+pub(super) struct Stop {
+    wanted: Vec<ValueId>,
+    /// What is at hand already.
+    given: BTreeMap<ValueId, Vec<Tensor>>,
+    computed: Vec<ValueId>,
+    /// Runs the segment that computes the rest, with its inputs by batch.
+    segment: Option<(Sessions, Vec<Vec<Tensor>>)>,
+    threads: usize,
 }
 
 impl<'a> Walk<'a> {
     /// Starts at the graph's inputs; `facts` are those of the model, symbolic in the number of samples.
     pub(super) fn new(
-        runtime: &'a dyn Runtime,
-        threads: usize,
+        (runtime, threads): (&'a dyn Runtime, usize),
         (model, facts): (&Model, Facts),
-        inputs: &[Tensor],
+        (inputs, batch): (&[Tensor], usize),
+        room: u64,
     ) -> Result<Self, RecoverError> {
-        let fed = batches(model, inputs, BATCH)?;
+        let fed = batches(model, inputs, batch)?;
         let of = |i: usize| fed.iter().map(|b| b[i].clone()).collect();
-        let at_hand = model.graph.inputs().enumerate().map(|(i, v)| (v, of(i))).collect();
-        Ok(Self { runtime, threads, facts, at_hand, batches: fed.len() })
+        let values: Vec<ValueId> = model.graph.inputs().collect();
+        let at_hand = values.iter().enumerate().map(|(i, v)| (*v, of(i))).collect();
+        let samples = fed.iter().map(|b| b.first().map_or(0, |t| t.dims[0])).collect();
+        Ok(Self { runtime, threads, facts, at_hand, inputs: values, samples, room })
     }
 
-    /// The value over all samples.
-    pub(super) fn get(&mut self, model: &Model, value: ValueId) -> Result<Vec<Tensor>, RecoverError> {
-        if let Some(t) = self.at_hand.get(&value) {
-            return Ok(t.clone());
+    /// Samples of each batch.
+    pub(super) fn samples(&self) -> &[u64] {
+        &self.samples
+    }
+
+    /// Bytes over all batches of what takes so many in the first.
+    pub(super) fn in_all(&self, bytes: u64) -> u64 {
+        let first = self.samples.first().copied().unwrap_or(1).max(1);
+        (bytes as f64 * self.samples.iter().sum::<u64>() as f64 / first as f64) as u64
+    }
+
+    /// Stops at some values, with the weights that the model has now.
+    pub(super) fn stop(&self, model: &Model, wanted: &[ValueId]) -> Result<Stop, RecoverError> {
+        let mut computed: Vec<ValueId> = wanted.iter().copied().filter(|v| !self.at_hand.contains_key(v)).collect();
+        computed.sort_unstable();
+        computed.dedup();
+        let given = wanted.iter().filter_map(|v| Some((*v, self.at_hand.get(v)?.clone()))).collect();
+        let mut segment = None;
+        if !computed.is_empty() {
+            let starts = self.frontier(model, &|v| self.at_hand.contains_key(&v), computed.iter().copied());
+            let part = extract(model, &self.facts, &starts, &computed)?;
+            let fed: Vec<Vec<Tensor>> =
+                (0..self.samples.len()).map(|b| starts.iter().map(|v| self.at_hand[v][b].clone()).collect()).collect();
+            segment = Some((Sessions::load(self.runtime, &part, &fed)?, fed));
         }
-        let starts = self.frontier(model, [value]);
-        let segment = extract(model, &self.facts, &starts, &[value])?;
-        let fed: Vec<Vec<Tensor>> =
-            (0..self.batches).map(|b| starts.iter().map(|v| self.at_hand[v][b].clone()).collect()).collect();
-        let outputs = run_each(self.runtime, &segment, &fed, self.threads)?;
-        let no_value = || RecoverError::NoValue { value: model.graph.value(value).name.clone() };
-        let out: Vec<Tensor> =
-            outputs.into_iter().map(|mut o| o.pop().ok_or_else(no_value)).collect::<Result<_, _>>()?;
-        self.at_hand.insert(value, out.clone());
-        Ok(out)
+        Ok(Stop { wanted: wanted.to_vec(), given, computed, segment, threads: self.threads })
     }
 
-    /// Forgets what is not needed to compute `ahead`.
-    pub(super) fn keep_for(&mut self, model: &Model, ahead: impl IntoIterator<Item = ValueId>) {
-        let needed: BTreeSet<ValueId> = self.frontier(model, ahead).into_iter().collect();
+    /// Which of the values that a stop computes are worth keeping for `ahead`: those that would be read next, as far as
+    /// there is room. `bytes` of a value are over all batches.
+    pub(super) fn choose(
+        &self,
+        model: &Model,
+        stop: &Stop,
+        bytes: &dyn Fn(ValueId) -> u64,
+        ahead: &[ValueId],
+    ) -> Vec<ValueId> {
+        let mut chosen = stop.computed.clone();
+        loop {
+            let has = |v: ValueId| self.at_hand.contains_key(&v) || chosen.contains(&v);
+            let needed = self.frontier(model, &has, ahead.iter().copied());
+            let size = |v: &ValueId| match self.at_hand.get(v) {
+                _ if self.inputs.contains(v) => 0,
+                Some(batches) => batches.iter().map(Tensor::byte_len).sum(),
+                None => bytes(*v),
+            };
+            let taken: u64 = needed.iter().map(size).sum();
+            chosen.retain(|v| needed.contains(v));
+            if taken <= self.room {
+                return chosen;
+            }
+            let Some(largest) = chosen.iter().copied().max_by_key(|v| (bytes(*v), *v)) else { return chosen };
+            chosen.retain(|v| *v != largest);
+        }
+    }
+
+    /// Puts values at hand, and forgets what is not needed to compute `ahead`.
+    pub(super) fn keep(&mut self, model: &Model, found: BTreeMap<ValueId, Vec<Tensor>>, ahead: &[ValueId]) {
+        self.at_hand.extend(found);
+        let needed = self.frontier(model, &|v| self.at_hand.contains_key(&v), ahead.iter().copied());
         self.at_hand.retain(|v, _| needed.contains(v));
     }
 
-    /// Values at hand that `targets` are computed from, the nearest on each path, sorted.
-    fn frontier(&self, model: &Model, targets: impl IntoIterator<Item = ValueId>) -> Vec<ValueId> {
+    /// The nearest values that `has` holds of on each path to `targets`, sorted.
+    fn frontier(
+        &self,
+        model: &Model,
+        has: &dyn Fn(ValueId) -> bool,
+        targets: impl IntoIterator<Item = ValueId>,
+    ) -> Vec<ValueId> {
         let graph = &model.graph;
         let mut seen = vec![false; graph.value_bound()];
         let mut out = BTreeSet::new();
@@ -69,7 +129,7 @@ impl<'a> Walk<'a> {
             if std::mem::replace(&mut seen[v.index()], true) {
                 continue;
             }
-            if self.at_hand.contains_key(&v) {
+            if has(v) {
                 out.insert(v);
             } else if let Some(n) = graph.producer(v) {
                 todo.extend(graph.node(n).inputs.iter().flatten());
@@ -77,5 +137,23 @@ impl<'a> Walk<'a> {
             }
         }
         out.into_iter().collect()
+    }
+}
+
+impl Stop {
+    /// The values of some batches: for each batch, in the order in which they were asked for.
+    pub(super) fn batches(&self, range: Range<usize>) -> Result<Vec<Vec<Tensor>>, RecoverError> {
+        let outputs = match &self.segment {
+            Some((sessions, fed)) => sessions.run(&fed[range.clone()], self.threads)?,
+            None => Vec::new(),
+        };
+        let value = |batch: usize, v: &ValueId| match self.given.get(v) {
+            Some(batches) => batches[batch].clone(),
+            None => {
+                let at = self.computed.binary_search(v).expect("what is not given is computed");
+                outputs[batch - range.start][at].clone()
+            }
+        };
+        Ok(range.clone().map(|b| self.wanted.iter().map(|v| value(b, v)).collect()).collect())
     }
 }

@@ -1,19 +1,24 @@
 //! Makes a shape operand hold given numbers.
 //!
 //! A constant is replaced. A computed one is left alone where it comes out right by itself (a `Shape` of a cut tensor
-//! does); else the entries that are wrong are spliced in: `Concat(old[0..1], [1, 48])`.
+//! does); else the entries that are wrong are spliced in: a `Concat` is written anew with the parts that are right, of
+//! anything else what is right is sliced: `Concat(old[0..1], [1, 48])`.
 
 use super::cut::RemoveError;
 use sparsec_analysis::{Inferred, infer_node};
 use sparsec_ir::{Attr, Dim, ElemType, Fact, Model, Node, NodeId, OpTable, Tensor, ValueId};
+use std::collections::BTreeMap;
 
-/// Makes operand `operand` of `node` hold `wanted`. `now` holds the facts of everything before `node`.
+/// What was made in place of an operand, by what it has to hold: nodes that shared a shape go on sharing one.
+pub(super) type Made = BTreeMap<(ValueId, Vec<Dim>), ValueId>;
+
+/// Makes an operand of a node hold `wanted`. `now` holds the facts of everything before the node.
 pub(super) fn demand(
     model: &mut Model,
     table: &OpTable,
     now: &mut Inferred,
-    node: NodeId,
-    operand: usize,
+    made: &mut Made,
+    (node, operand): (NodeId, usize),
     wanted: &[Dim],
 ) -> Result<(), RemoveError> {
     let Some(value) = model.graph.node(node).inputs.get(operand).copied().flatten() else {
@@ -23,39 +28,79 @@ pub(super) fn demand(
         model.graph.set_operand(node, operand, Some(value));
         return Ok(());
     };
-    let fact = now.facts.get(value);
+    if now.facts.get(value).content.as_deref() == Some(wanted) {
+        return Ok(());
+    }
+    let key = (value, wanted.to_vec());
+    let new = match made.get(&key) {
+        Some(known) => *known,
+        None => {
+            let name = model.graph.value(value).name.clone();
+            let new =
+                replacement(model, table, now, value, wanted).ok_or_else(|| impossible(model, node, &name, wanted))?;
+            made.insert(key, new);
+            new
+        }
+    };
+    model.graph.set_operand(node, operand, Some(new));
+    Ok(())
+}
+
+/// A value like `old` that holds `wanted`. Entries that depend on the input are taken from what the graph computes.
+fn replacement(
+    model: &mut Model,
+    table: &OpTable,
+    now: &mut Inferred,
+    old: ValueId,
+    wanted: &[Dim],
+) -> Option<ValueId> {
+    let fact = now.facts.get(old);
     let has = fact.content.clone();
-    if has.as_deref() == Some(wanted) {
-        return Ok(());
-    }
     let form = Form { elem: fact.elem.unwrap_or(ElemType::I64), scalar: fact.rank() == Some(0) };
-    let name = model.graph.value(value).name.clone();
+    let name = model.graph.value(old).name.clone();
     if let Some(plain) = constant(model, now, &name, form, wanted) {
-        model.graph.set_operand(node, operand, Some(plain));
-        return Ok(());
+        return Some(plain);
     }
-    // Entries that depend on the input are taken from what the graph computes.
-    let has = has.filter(|h| h.len() == wanted.len()).ok_or_else(|| impossible(model, node, &name, wanted))?;
+    let has = has.filter(|h| h.len() == wanted.len())?;
     let mut parts: Vec<ValueId> = Vec::new();
-    let mut at = 0;
-    while at < wanted.len() {
-        let right = |i: &usize| has[*i] == wanted[*i];
-        let run = (at..wanted.len()).take_while(|i| right(i) == right(&at)).count();
-        let part = if right(&at) {
-            slice(model, now, table, value, at, at + run)
+    let mut from = 0;
+    for (part, len) in joined(model, now, old).unwrap_or_else(|| vec![(old, wanted.len())]) {
+        let end = from + len;
+        if has[from..end] == wanted[from..end] {
+            parts.push(part);
+        } else if let Some(plain) = constant(model, now, &name, form, &wanted[from..end]) {
+            parts.push(plain);
         } else {
-            constant(model, now, &name, form, &wanted[at..at + run])
-                .ok_or_else(|| impossible(model, node, &name, wanted))?
-        };
-        parts.push(part);
-        at += run;
+            let mut at = from;
+            while at < end {
+                let right = |i: &usize| has[*i] == wanted[*i];
+                let run = (at..end).take_while(|i| right(i) == right(&at)).count();
+                parts.push(if right(&at) {
+                    slice(model, now, table, part, at - from, at - from + run)
+                } else {
+                    constant(model, now, &name, form, &wanted[at..at + run])?
+                });
+                at += run;
+            }
+        }
+        from = end;
     }
-    let concat = parts.into_iter().fold(Node::new("Concat"), Node::input).attr("axis", Attr::Int(0));
+    let concat = parts.into_iter().fold(Node::new(CONCAT), Node::input).attr("axis", Attr::Int(0));
     let id = model.graph.add_node(concat, &[&format!("{name}_cut")]);
     infer_node(model, table, id, now);
-    let spliced = model.graph.node(id).outputs[0];
-    model.graph.set_operand(node, operand, spliced);
-    Ok(())
+    model.graph.node(id).outputs[0]
+}
+
+/// The operator that lists are put together with.
+const CONCAT: &str = "Concat";
+
+/// Parts that a list of numbers is put together from, with their lengths.
+fn joined(model: &Model, now: &Inferred, value: ValueId) -> Option<Vec<(ValueId, usize)>> {
+    let n = model.graph.node(model.graph.producer(value)?);
+    if n.op != CONCAT || !n.domain.is_empty() {
+        return None;
+    }
+    n.inputs.iter().flatten().map(|v| Some((*v, now.facts.get(*v).content.as_ref()?.len()))).collect()
 }
 
 /// Type and rank of an operand: those of the one it replaces, since operands of one node may have to agree.

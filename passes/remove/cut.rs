@@ -18,7 +18,7 @@
 use super::{contents, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
-    Attr, Attrs, Dim, Edit, Facts, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
+    Attr, Attrs, Dim, Edit, Facts, Graph, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError, Type,
     ValueId, topological,
 };
 use std::collections::BTreeSet;
@@ -157,23 +157,33 @@ pub fn remove(
     }
     let follows: BTreeSet<(NodeId, usize)> = wanted.iter().map(|w| (w.0, w.1)).collect();
     let mut now = start(&out);
+    let mut made = contents::Made::default();
     let mut next = wanted.into_iter().peekable();
     for id in order {
         while let Some((_, operand, dims)) = next.next_if(|w| w.0 == id) {
-            contents::demand(&mut out, table, &mut now, id, operand, &dims)?;
+            contents::demand(&mut out, table, &mut now, &mut made, (id, operand), &dims)?;
         }
         infer_node(&out, table, id, &mut now);
         compare(&out, &now, &expected, id)?;
     }
+    drop_unread(&mut out, model);
     numbers::guard(&out, table, facts, &mut now, &follows)?;
-    // Shape operands that were replaced have no reader any more.
-    let dead = |(v, value): (ValueId, &sparsec_ir::Value)| {
-        let unused = value.uses.is_empty() && !out.graph.is_output(v) && out.graph.constant(v).is_some();
-        unused.then_some(v)
-    };
-    let dead: Vec<ValueId> = out.graph.values().filter_map(dead).collect();
-    dead.into_iter().for_each(|v| out.graph.remove_value(v));
     Ok(out)
+}
+
+/// Removes what computed shape operands that were replaced: nodes and constants of `before` that lost their readers.
+fn drop_unread(out: &mut Model, before: &Model) {
+    let lost = |g: &Graph, v: ValueId| g.value(v).uses.is_empty() && !g.is_output(v);
+    for node in topological(&before.graph).unwrap_or_default().into_iter().rev() {
+        let results: Vec<ValueId> = before.graph.node(node).outputs.iter().flatten().copied().collect();
+        let had = results.iter().any(|v| !before.graph.value(*v).uses.is_empty());
+        if had && results.iter().all(|v| lost(&out.graph, *v)) {
+            out.graph.remove_node(node);
+        }
+    }
+    let constant = |(v, _)| (out.graph.constant(v).is_some() && lost(&out.graph, v)).then_some(v);
+    let dead: Vec<ValueId> = out.graph.values().filter_map(constant).collect();
+    dead.into_iter().for_each(|v| out.graph.remove_value(v));
 }
 
 /// The tensor with only the indices that stay; `None` where all do.

@@ -1,8 +1,8 @@
 //! The masked model: the oracle that a removal is checked against.
 //!
 //! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
-//! term zero: in the weight where one operand is constant, else by a mask on one activation. In quantised nodes zero is
-//! the zero point.
+//! term zero: in the weight where one operand is constant, else by choosing zeros in place of both activations, since
+//! zero times infinity is none. In quantised nodes zero is the zero point.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
 use super::cut::RemoveError;
@@ -42,15 +42,16 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
             let point = points.get(&(node, v)).and_then(|p| p.point);
             constant(v) && point.is_none_or(|p| constant(p) && model.graph.value(v).uses.len() == 1)
         };
-        let chosen = sides.iter().find(|(s, ..)| fixed(*s)).or(sides.first());
-        let Some(&((node, v), axis, (first, step))) = chosen else { continue };
-        let start = first - channels.axes.slots(channels.axes.locate(first).0).start;
-        let set = match fixed((node, v)) {
-            true => weights.entry((v, axis as usize)).or_default(),
-            false => operands.entry((node, v, axis as usize)).or_default(),
-        };
-        set.slots.extend(gone.iter().map(|i| at(start, step, *i)));
-        set.point = points.get(&(node, v)).copied();
+        let one = sides.iter().find(|(s, ..)| fixed(*s));
+        for &((node, v), axis, (first, step)) in one.map_or(sides.as_slice(), std::slice::from_ref) {
+            let start = first - channels.axes.slots(channels.axes.locate(first).0).start;
+            let set = match fixed((node, v)) {
+                true => weights.entry((v, axis as usize)).or_default(),
+                false => operands.entry((node, v, axis as usize)).or_default(),
+            };
+            set.slots.extend(gone.iter().map(|i| at(start, step, *i)));
+            set.point = points.get(&(node, v)).copied();
+        }
     }
     let mut out = model.clone();
     for ((v, axis), gone) in weights {
@@ -100,8 +101,7 @@ fn source(
     (node, v)
 }
 
-/// `from`, a form of `v`, with the slots `gone` of `axis` made zero by a node: a product with a mask, or a choice
-/// where zero is not the number 0 or the type has no product in every runtime. `None` where the shape is not known.
+/// `from`, a form of `v`, with zeros chosen for the slots `gone` of `axis`. `None` where the shape is not known.
 fn masked(
     out: &mut Model,
     facts: &Facts,
@@ -116,13 +116,6 @@ fn masked(
     let stays = (0..len as u32).map(|i| !gone.slots.contains(&i));
     let name = out.graph.value(v).name.clone();
     let point = gone.point.and_then(|p| Some((p.point?, p.axis)));
-    if elem.is_float() && point.is_none() {
-        let values: Vec<f64> = stays.map(|stays| if stays { 1.0 } else { 0.0 }).collect();
-        let keep = Tensor::from_f64(elem, &along(axis, len), &values)?;
-        let keep = out.graph.add_constant(&format!("{name}_mask"), keep);
-        let mul = out.graph.add_node(Node::new("Mul").input(from).input(keep), &[&format!("{name}_masked")]);
-        return Ok(out.graph.node(mul).outputs[0]);
-    }
     let bits: Vec<u8> = stays.map(u8::from).collect();
     let keep = Tensor::raw(ElemType::Bool, along(axis, len), bits.into())?;
     let keep = out.graph.add_constant(&format!("{name}_mask"), keep);

@@ -1,8 +1,13 @@
 //! Executes the `onnx before` and `onnx after` blocks on top of every pass file.
 
+#[path = "common/recovered.rs"]
+mod recovered;
+
+use recovered::recovered;
 use sparsec_ir::Model;
 use sparsec_ir::verify;
 use sparsec_passes::canonicalise::Evaluator;
+use sparsec_passes::recover::RecoverOptions;
 use sparsec_passes::{ALL, Changed, Manager, PassDef, Stage};
 use sparsec_testkit::{full, model, workspace};
 use std::fs;
@@ -53,6 +58,35 @@ fn documentation_of_removal_is_true() {
     let cut = sparsec_passes::remove::remove(&before, &facts, &table, &channels, &removal).expect("the plan fits");
     assert_eq!(verify(&cut), Ok(()));
     assert_eq!(full(&cut), full(&after));
+}
+
+#[test]
+fn documentation_of_recovery_is_true() {
+    let file = workspace().join("passes/recover/least_squares.rs");
+    let source = fs::read_to_string(&file).expect("the file is there");
+    let part = |kind| model(&block(&source, kind).expect("the file has both blocks"));
+    let dense = model(
+        "g (float[n,2] x) => (float[n,1] y)
+        <float[2,3] w = {1.0, 0.0, 1.0, 0.0, 1.0, 1.0}, float[3,1] v = {1.0, 1.0, 1.0}>
+        { h = MatMul (x, w) y = MatMul (h, v) }",
+    );
+    let (mut cut, done) = recovered(&dense, RecoverOptions { ridge: 0.0, ..RecoverOptions::default() });
+    assert!(done.iter().all(|r| r.outcome.is_ok()), "{done:?}");
+    let v = cut.graph.find("v").expect("the weight is there");
+    let exact = cut.graph.constant(v).expect("a weight").to_f64().expect("numbers");
+    let shown: Vec<f32> = exact.iter().map(|w| (w * 1e4).round() as f32 / 1e4).collect();
+    cut.graph.set_constant(v, sparsec_ir::Tensor::f32(&[2, 1], &shown));
+    assert_eq!(full(&cut), full(&part("after")));
+    // What comes before is the cut alone.
+    let mut before = part("before");
+    for name in ["w", "v"] {
+        let (old, new) = (dense.graph.find(name), before.graph.find(name));
+        let (old, new) = (old.expect("the name is there"), new.expect("the name is there"));
+        let axis = usize::from(name == "w");
+        let kept = dense.graph.constant(old).expect("a weight").gather(axis, &[0, 1]).expect("numbers");
+        assert_eq!(**before.graph.constant(new).expect("a weight"), kept, "{name}");
+        before.graph.set_constant(new, kept);
+    }
 }
 
 #[test]

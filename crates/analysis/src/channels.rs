@@ -115,10 +115,10 @@ impl Removal {
 /// Near-linear in the number of slots.
 pub fn channels(model: &Model, facts: &Facts, table: &OpTable) -> Channels {
     let mut axes = Axes::of(&model.graph, facts);
-    let statements = collect(model, facts, table, &mut axes);
-    let solution = solve(&mut axes, &statements);
-    let contractions = statements.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
-    let zero_points = statements.zero_points;
+    let mut statements = collect(model, facts, table, &mut axes);
+    let zero_points = std::mem::take(&mut statements.zero_points);
+    let solution = solve(&mut axes, statements);
+    let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
     let mut out = Channels { axes, contractions, zero_points, solution, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
@@ -268,7 +268,7 @@ impl Channels {
                 let stuck: Vec<u32> = (0..self.axes.len(axis)).filter(|i| self.cut(axis, *i).is_empty()).collect();
                 all_frozen *= stuck.len() as u64;
                 if let (Some(&first), true) = (stuck.first(), len > 1) {
-                    let freeze = self.freeze_of(self.axes.slot(axis, first));
+                    let freeze = self.freeze_of(axis, first);
                     let params = total / len * stuck.len() as u64;
                     self.frozen.push(FrozenAxis { axis, slots: stuck.len() as u32, freeze, params });
                 }
@@ -286,14 +286,15 @@ impl Channels {
     }
 
     /// Why a slot never leaves.
-    fn freeze_of(&self, slot: Slot) -> Freeze {
+    fn freeze_of(&self, axis: AxisId, index: u32) -> Freeze {
+        let slot = self.axes.slot(axis, index);
         let unstated = || Freeze { reason: Reason::WholeAxis, at: slot, node: None };
-        self.solution.freeze_of(slot).unwrap_or_else(unstated)
+        self.solution.freeze_of(axis, slot).unwrap_or_else(unstated)
     }
 
     /// Why slot `index` of `axis` stays, or `None` where it can leave.
     pub fn why_frozen(&self, axis: AxisId, index: u32) -> Option<Freeze> {
-        self.cut(axis, index).is_empty().then(|| self.freeze_of(self.axes.slot(axis, index)))
+        self.cut(axis, index).is_empty().then(|| self.freeze_of(axis, index))
     }
 }
 

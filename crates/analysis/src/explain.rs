@@ -53,15 +53,21 @@ pub fn path(
     None
 }
 
-/// Steps from every slot. Only unions that were made are kept by the solver, so this is a forest plus the products.
+/// Steps from every slot.
 fn neighbours(channels: &Channels) -> BTreeMap<Slot, Vec<Step>> {
     let mut out: BTreeMap<Slot, Vec<Step>> = BTreeMap::new();
     let mut both = |a: Slot, b: Slot, node, rule| {
         out.entry(a).or_default().push(Step { from: a, to: b, node, rule });
         out.entry(b).or_default().push(Step { from: b, to: a, node, rule });
     };
+    for l in &channels.solution.links {
+        for i in 0..i64::from(l.count) {
+            let at = |(start, step): (Slot, i32)| (i64::from(start) + i * i64::from(step)) as Slot;
+            both(at(l.a), at(l.b), Some(l.node), l.rule);
+        }
+    }
     for e in &channels.solution.edges {
-        both(e.a, e.b, e.node, e.rule);
+        both(e.a, e.b, e.node, "same factorisation");
     }
     for p in &channels.solution.products {
         let lens: Vec<u32> = p.factors.iter().map(|f| channels.axes.len(*f)).collect();

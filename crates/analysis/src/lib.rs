@@ -10,6 +10,7 @@ mod explain;
 mod shapes;
 mod solve;
 mod table;
+mod whole;
 
 pub use audit::{Breach, audit};
 pub use axes::{Axes, AxisId, AxisOwner, Slot};
@@ -17,4 +18,4 @@ pub use channels::{Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, 
 pub use collect::Link;
 pub use explain::{Step, path};
 pub use shapes::{Inferred, ShapeProblem, infer, infer_node, node_ref, start};
-pub use solve::{Edge, Freeze};
+pub use solve::Freeze;

@@ -1,6 +1,6 @@
 //! Second step of the solver: which units exist, and which of them each slot leaves with.
 //!
-//! Links are equalities, solved by union-find; every union keeps the node and rule that asked for it. A product says
+//! Axes that stay as a whole are found first, and left out. Links are equalities, solved by union-find. A product says
 //! that a flat slot's cut set is the union of its factors' cut sets; it is solved by substitution:
 //!
 //! 1. Products over the same row of slots are brought to one factorisation: equal ones tie factor by factor, others
@@ -14,22 +14,22 @@
 //! Variables that are left are the units.
 
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
-use crate::collect::{Product, Statements};
+use crate::collect::{Link, Product, Statements};
 use crate::table::Table;
+use crate::whole::{Cause, Whole};
 use sparsec_ir::{NodeId, Reason};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-/// A union that was made, for proofs.
+/// A tie between factors of two factorisations of one axis, for proofs.
 #[derive(Clone, Copy, Debug)]
-pub struct Edge {
+pub(crate) struct Edge {
     /// One slot.
-    pub a: Slot,
+    pub(crate) a: Slot,
     /// The other.
-    pub b: Slot,
-    /// Node whose rule tied them; `None` for ties between factorisations.
-    pub node: Option<NodeId>,
-    /// The rule.
-    pub rule: &'static str,
+    pub(crate) b: Slot,
+    /// Node of the second factorisation.
+    pub(crate) node: Option<NodeId>,
 }
 
 /// Why a slot is frozen: the reason, and the slot and node where it was stated.
@@ -51,7 +51,10 @@ pub(crate) struct Solution {
     /// Cut set of each class: sorted variables; nothing where it is frozen.
     cut: Table<Vec<u32>>,
     frozen: Frozen,
-    /// Unions made.
+    whole: Whole,
+    /// Every link.
+    pub(crate) links: Vec<Link>,
+    /// Ties that the links do not state.
     pub(crate) edges: Vec<Edge>,
     /// Products in force, refined ones included.
     pub(crate) products: Vec<Product>,
@@ -62,9 +65,12 @@ impl Solution {
     pub(crate) fn cut(&self, slot: Slot) -> &[u32] {
         self.cut.get(self.class[slot as usize]).map_or(&[], Vec::as_slice)
     }
-    /// Why a slot is frozen, where it is by itself.
-    pub(crate) fn freeze_of(&self, slot: Slot) -> Option<Freeze> {
-        self.frozen.get(self.class[slot as usize])
+    /// Why a slot of `axis` is frozen, where it is by itself.
+    pub(crate) fn freeze_of(&self, axis: AxisId, slot: Slot) -> Option<Freeze> {
+        match self.whole.cause(axis) {
+            Some(cause) => Some(self.frozen.freeze(cause)),
+            None => self.frozen.get(self.class[slot as usize]),
+        }
     }
 }
 
@@ -73,7 +79,7 @@ impl Solution {
 struct Frozen {
     reasons: Vec<(Reason, Option<NodeId>)>,
     /// Reason, and the slot that it was stated of.
-    of: Table<(u32, Slot)>,
+    of: Table<Cause>,
 }
 
 impl Frozen {
@@ -88,9 +94,11 @@ impl Frozen {
         self.of.get(v).is_some()
     }
     fn get(&self, v: u32) -> Option<Freeze> {
-        let (reason, at) = *self.of.get(v)?;
+        self.of.get(v).map(|cause| self.freeze(*cause))
+    }
+    fn freeze(&self, (reason, at): Cause) -> Freeze {
         let (reason, node) = self.reasons[reason as usize].clone();
-        Some(Freeze { reason, at, node })
+        Freeze { reason, at, node }
     }
     /// Freezes `v`; the first reason stays.
     fn add(&mut self, v: u32, reason: u32, at: Slot) {
@@ -138,21 +146,45 @@ impl Forest {
 }
 
 /// Solves `statements` over `axes`, which may grow by common factors.
-pub(crate) fn solve(axes: &mut Axes, statements: &Statements) -> Solution {
+pub(crate) fn solve(axes: &mut Axes, statements: Statements) -> Solution {
+    let whole = Whole::find(axes, &statements);
     let mut forest = Forest::new(axes.slot_count());
-    let mut edges = Vec::new();
+    // Reasons in the order of the marks, for slots that do not stay with all of their axis.
+    let mut marks: Vec<(Cause, Range<Slot>)> = Vec::new();
     for l in &statements.links {
-        for i in 0..l.count as i64 {
-            let at = |(start, step): (Slot, i32)| (i64::from(start) + i * i64::from(step)) as Slot;
-            tie(&mut forest, &mut edges, at(l.a), at(l.b), Some(l.node), l.rule);
+        let [a, b] = [l.a, l.b].map(|(slot, step)| (whole.cause(axes.locate(slot).0), slot, step));
+        match (a, b) {
+            ((None, ..), (None, ..)) => {
+                for i in 0..l.count as i64 {
+                    let at = |(_, start, step): (_, Slot, i32)| (i64::from(start) + i * i64::from(step)) as Slot;
+                    forest.union(at(a), at(b));
+                }
+            }
+            ((Some(cause), ..), (None, start, step)) | ((None, start, step), (Some(cause), ..)) => {
+                let slots = (0..l.count as i64).map(|i| (i64::from(start) + i * i64::from(step)) as Slot);
+                marks.extend(slots.map(|s| (cause, s..s + 1)));
+            }
+            ((Some(_), ..), (Some(_), ..)) => {}
         }
     }
-    let (products, clashes) = refine(axes, &mut forest, &mut edges, &statements.products);
+    let open: Vec<Product> = statements.products.into_iter().filter(|p| whole.cause(p.flat).is_none()).collect();
+    let mut closed: Vec<AxisId> = open.iter().flat_map(|p| p.factors.iter().copied()).collect();
+    closed.sort_unstable();
+    closed.dedup();
+    marks.extend(closed.iter().filter_map(|x| Some((whole.cause(*x)?, axes.slots(*x)))));
+    let mut edges = Vec::new();
+    let (products, clashes) = refine(axes, &mut forest, &mut edges, &open);
 
     let mut frozen = Frozen::new(axes.slot_count());
-    for m in &statements.marks {
-        let reason = frozen.reason(m.reason.clone(), m.node);
-        m.slots.clone().for_each(|s| frozen.add(forest.find(s), reason, s));
+    for (i, m) in statements.marks.iter().enumerate() {
+        frozen.reason(m.reason.clone(), m.node);
+        if !m.slots.is_empty() && whole.cause(axes.locate(m.slots.start).0).is_none() {
+            marks.push(((i as u32, m.slots.start), m.slots.clone()));
+        }
+    }
+    marks.sort_by_key(|m| (m.0.0, m.1.start));
+    for ((reason, _), slots) in marks {
+        slots.for_each(|s| frozen.add(forest.find(s), reason, s));
     }
     let clash = frozen.reason(Reason::Factorisation, None);
     for axis in clashes {
@@ -162,23 +194,17 @@ pub(crate) fn solve(axes: &mut Axes, statements: &Statements) -> Solution {
     let mut system = System::new(axes, &mut forest, &products, frozen);
     system.solve();
     let class: Vec<u32> = (0..axes.slot_count()).map(|s| forest.find(s)).collect();
-    system.keep_axes_alive(axes, &class);
+    system.keep_axes_alive(axes, &class, &whole);
     let mut cut = Table::new(axes.slot_count());
-    for (s, &c) in class.iter().enumerate() {
-        if s as u32 == c {
-            let set = system.set_of(c);
+    for s in axes.iter().filter(|x| whole.cause(*x).is_none()).flat_map(|x| axes.slots(x)) {
+        if class[s as usize] == s {
+            let set = system.set_of(s);
             if !set.is_empty() {
-                cut.insert(c, set);
+                cut.insert(s, set);
             }
         }
     }
-    Solution { class, cut, frozen: system.frozen, edges, products }
-}
-
-fn tie(forest: &mut Forest, edges: &mut Vec<Edge>, a: Slot, b: Slot, node: Option<NodeId>, rule: &'static str) {
-    if forest.union(a, b) {
-        edges.push(Edge { a, b, node, rule });
-    }
+    Solution { class, cut, frozen: system.frozen, whole, links: statements.links, edges, products }
 }
 
 /// Brings products over one row of slots to one factorisation. Returns the products in force and the axes whose
@@ -193,14 +219,11 @@ fn refine(
     let mut clashes = BTreeSet::new();
     // Tying factors can make further rows equal; every round but the last makes a union or a refinement.
     loop {
-        let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
-        for (i, p) in work.iter().enumerate() {
-            rows.entry(axes.slots(p.flat).map(|s| forest.find(s)).collect()).or_default().push(i);
-        }
+        let rows = equal_rows(axes, forest, &work);
         let mut changed = false;
         let mut added = Vec::new();
         let mut dropped = Vec::new();
-        for same in rows.values().filter(|s| s.len() > 1) {
+        for same in &rows {
             let first = work[same[0]].clone();
             for &other in &same[1..] {
                 let second = work[other].clone();
@@ -210,7 +233,7 @@ fn refine(
                     for (x, y) in a.iter().zip(&b) {
                         for (s, t) in axes.slots(*x).zip(axes.slots(*y)) {
                             if forest.union(s, t) {
-                                edges.push(Edge { a: s, b: t, node: second.node, rule: "same factorisation" });
+                                edges.push(Edge { a: s, b: t, node: second.node });
                                 changed = true;
                             }
                         }
@@ -219,7 +242,11 @@ fn refine(
                 } else if let Some(digits) = common_digits(&lens(&a), &lens(&b)) {
                     let ids: Option<Vec<_>> =
                         digits.iter().map(|&d| axes.push(AxisOwner::Digit, u64::from(d))).collect();
-                    let Some(ids) = ids else { continue };
+                    let Some(ids) = ids else {
+                        // No room for the digits' slots: the row stays whole.
+                        clashes.insert(second.flat);
+                        continue;
+                    };
                     forest.grow(axes.slot_count());
                     for (product, factors) in [(&first, &a), (&second, &b)] {
                         added.extend(split_by_digits(axes, product, factors, &ids));
@@ -242,6 +269,26 @@ fn refine(
             return (work, clashes);
         }
     }
+}
+
+/// Products whose flat axes are the same row of slots, as indices into `products`, where there are several.
+///
+/// Rows are compared slot by slot only where their first slots agree: rounds are many, and most rows are unlike any other.
+fn equal_rows(axes: &Axes, forest: &mut Forest, products: &[Product]) -> Vec<Vec<usize>> {
+    let mut starts: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+    for (i, p) in products.iter().enumerate() {
+        let first = axes.slots(p.flat).next().map(|s| forest.find(s));
+        starts.entry(first).or_default().push(i);
+    }
+    let mut out = Vec::new();
+    for alike in starts.into_values().filter(|a| a.len() > 1) {
+        let mut rows: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+        for i in alike {
+            rows.entry(axes.slots(products[i].flat).map(|s| forest.find(s)).collect()).or_default().push(i);
+        }
+        out.extend(rows.into_values().filter(|r| r.len() > 1));
+    }
+    out
 }
 
 /// Factors longer than 1.
@@ -477,9 +524,9 @@ impl System {
     }
 
     /// Freezes variables that every slot of some axis leaves with: without them the axis would be empty.
-    fn keep_axes_alive(&mut self, axes: &Axes, class: &[u32]) {
+    fn keep_axes_alive(&mut self, axes: &Axes, class: &[u32], stay: &Whole) {
         let whole = self.frozen.reason(Reason::WholeAxis, None);
-        for axis in axes.iter() {
+        for axis in axes.iter().filter(|x| stay.cause(*x).is_none()) {
             let mut slots = axes.slots(axis);
             let Some(first) = slots.next() else { continue };
             let mut everywhere = self.set_of(class[first as usize]);

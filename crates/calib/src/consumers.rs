@@ -1,24 +1,24 @@
 //! Who sums over the channels of each group.
 
-use crate::{CalibError, Gram, Weight};
-use sparsec_analysis::{AxisOwner, Channels, node_ref};
-use sparsec_ir::{Contraction, Facts, LinearRule, Model, NodeId, OpTable, ValueId};
+use crate::{CalibError, Gram, Linear, Weight};
+use sparsec_analysis::{AxisOwner, Channels};
+use sparsec_ir::{Contraction, Facts, Model, NodeId, OpTable, ValueId};
 use sparsec_linalg::Matrix;
 use std::collections::BTreeMap;
 
 /// What the channels are multiplied with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Other {
     /// A constant, along this axis of it.
     Constant(ValueId, usize),
     /// The weight of a grouped linear node.
-    Grouped(ValueId, Contraction),
+    Grouped(ValueId, Box<Contraction>),
     /// Another activation, along this axis of it.
     Activation(ValueId, usize),
 }
 
 /// A node that sums over channels of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
     /// The node.
     pub node: NodeId,
@@ -88,18 +88,20 @@ pub fn consumers(model: &Model, facts: &Facts, table: &OpTable, channels: &Chann
             Some(_) => Other::Constant(w, w_axis as usize),
             None => Other::Activation(w, w_axis as usize),
         };
-        sums.push((link.node, x, axis as usize, other));
+        let sum = (link.node, x, axis as usize, other);
+        if !sums.contains(&sum) {
+            sums.push(sum);
+        }
     }
     for (id, node) in model.graph.nodes() {
-        let Some(LinearRule::By(rule)) = table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
-        // A rule fails where shapes are not known: nothing can be said of such a node.
-        let form = rule(&node_ref(model, facts, id)).ok().flatten().filter(|f| f.groups > 1);
+        let form = Linear::of(model, facts, table, id).map(|l| l.form).filter(|f| f.groups > 1);
         if let Some((form, (Some(x), Some(w)))) = form.map(|f| (f.clone(), (node.inputs[f.x], node.inputs[f.w]))) {
-            sums.push((id, x, form.x_axis, Other::Grouped(w, form)));
+            // Inputs of one group meet only outputs of it, which a link between whole axes does not say.
+            sums.retain(|s| s.0 != id || !matches!(s.3, Other::Constant(v, _) if v == w));
+            sums.push((id, x, form.x_axis, Other::Grouped(w, Box::new(form))));
         }
     }
     sums.sort_by_key(|s| (s.0, s.1, s.2));
-    sums.dedup_by(|a, b| (a.0, a.1, a.2) == (b.0, b.1, b.2));
 
     let mut out = vec![Vec::new(); channels.groups.len()];
     for (node, x, axis, other) in sums {

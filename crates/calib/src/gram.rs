@@ -30,6 +30,12 @@ impl Gram {
         }
         Self { covariance: gram, mean, count }
     }
+    /// Whether the channels vary by more than rounding in singles leaves of a constant.
+    pub fn varies(&self) -> bool {
+        let variance: f64 = (0..self.mean.len()).map(|i| self.covariance.get(i, i)).sum();
+        let square: f64 = self.mean.iter().map(|m| m * m).sum();
+        variance > 1e-6 * (square + variance)
+    }
     /// E[x xᵀ], not centred.
     pub fn uncentred(&self) -> Matrix {
         let mut out = self.covariance.clone();
@@ -65,39 +71,51 @@ pub fn rows(tensor: &Tensor, axis: usize) -> Result<Vec<f32>, sparsec_ir::Tensor
     Ok(out)
 }
 
-/// Samples that one run of the model takes. Fixed, so that sums do not depend on the number of threads.
-const BATCH: usize = 32;
-/// Batches whose activations are held at a time: enough to keep the threads busy.
-const WINDOW: usize = 4;
+/// How a run over samples is spread.
+#[derive(Clone, Copy, Debug)]
+pub struct Passes {
+    /// Samples that one run of the model takes. Sums are taken run by run, so results depend on it.
+    pub batch: usize,
+    /// Runs whose results are held at a time; results do not depend on it.
+    pub held: usize,
+    /// Threads to run on; results do not depend on them.
+    pub threads: usize,
+}
 
 /// Statistics of the given axes, from one run of `model` over all samples of `inputs` (first axis: samples).
 ///
-/// Sums are taken batch by batch, so activations may hold their samples along any axis.
+/// Sums are taken run by run, so activations may hold their samples along any axis. `step` is told of each run and says
+/// whether to stop.
 pub fn grams(
     runtime: &dyn Runtime,
     model: &Model,
     facts: &Facts,
     inputs: &[Tensor],
     wanted: &[(ValueId, usize)],
-    threads: usize,
+    passes: Passes,
     step: &dyn Fn() -> bool,
 ) -> Result<BTreeMap<(ValueId, usize), Gram>, CalibError> {
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let mut values: Vec<ValueId> = wanted.iter().map(|w| w.0).collect();
     values.sort();
     values.dedup();
     let tapped = tap(model, facts, &values);
-    let fed = batches(model, inputs, BATCH)?;
+    let fed = batches(model, inputs, passes.batch)?;
     let sessions = Sessions::load(runtime, &tapped, &fed)?;
     let mut sums: Vec<Option<Sums>> = wanted.iter().map(|_| None).collect();
-    for window in fed.chunks(WINDOW) {
-        if step() {
-            return Err(CalibError::Interrupted);
-        }
-        let outputs = sessions.run(window, threads)?;
+    for window in fed.chunks(passes.held.max(1)) {
+        let outputs = sessions.run(window, passes.threads)?;
         sums.par_iter_mut().zip(wanted).try_for_each(|(sums, &(value, axis))| {
             let at = values.binary_search(&value).expect("every wanted value is tapped");
             outputs.iter().try_for_each(|o| add(model, sums, &o[at], (value, axis)))
         })?;
+        for _ in window {
+            if step() {
+                return Err(CalibError::Interrupted);
+            }
+        }
     }
     let statistics = |s: Sums| Gram::from_sums(s.gram, &s.sum, s.count);
     Ok(wanted.iter().zip(sums).filter_map(|(key, s)| Some((*key, statistics(s?)))).collect())

@@ -4,12 +4,12 @@
 //! output is measured at a few counts: the group is masked, its consumers compensated in closed form, and the outputs
 //! compared with the dense model's. Between the probes the curve is the ranking's residual, scaled.
 
-use crate::bias::{bias_of, read_bias, set_own_constant, write_bias};
-use crate::{CalibError, Consumer, Gram, Other, Ranking, Weight, compensate};
+use crate::bias::{read_bias, set_own_constant, write_bias};
+use crate::{CalibError, Consumer, Gram, Linear, Other, Ranking, compensate};
 use rayon::prelude::*;
-use sparsec_analysis::{Channels, Removal, node_ref};
-use sparsec_ir::{Facts, LinearRule, Model, OpTable, Tensor, ValueId};
-use sparsec_runtime::{Runtime, run_batches};
+use sparsec_analysis::{Channels, Removal};
+use sparsec_ir::{Facts, Model, OpTable, Tensor, TensorError, ValueId};
+use sparsec_runtime::{Runtime, Sessions};
 use std::collections::BTreeMap;
 
 /// What is known of one group.
@@ -24,6 +24,10 @@ pub struct Sensitivity {
 impl Sensitivity {
     /// Divergence of the output with `keep` units kept, between and beyond the probes.
     pub fn error_at(&self, keep: u32) -> f64 {
+        if keep as usize >= self.ranking.order.len() {
+            return 0.0;
+        }
+        // Never nothing: what was measured at a probe stays, whatever the statistics say of it.
         let residual = |k: u32| self.ranking.residual[k as usize].max(1e-9);
         // Scale of each probe, at its count; interpolated linearly between counts, constant beyond the ends.
         let mut scales: Vec<(u32, f64)> = self.probes.iter().map(|(k, e)| (*k, e / residual(*k))).collect();
@@ -36,7 +40,7 @@ impl Sensitivity {
                 s0 + (s1 - s0) * f64::from(keep - k0) / f64::from((k1 - k0).max(1))
             }
         };
-        scale * self.ranking.residual[keep as usize]
+        scale * residual(keep)
     }
 }
 
@@ -54,41 +58,50 @@ pub struct Probe<'a> {
     pub channels: &'a Channels,
     /// Consumers of each group.
     pub consumers: &'a [Vec<Consumer>],
-    /// Statistics of the consumers' inputs.
+    /// Statistics of the consumers' inputs, of the groups that are measured.
     pub grams: &'a BTreeMap<(ValueId, usize), Gram>,
-    /// Samples to compare outputs on (first axis: samples).
-    pub inputs: &'a [Tensor],
+    /// Inputs to compare outputs on, one entry a run.
+    pub inputs: &'a [Vec<Tensor>],
     /// The dense model's outputs on them.
-    pub dense: &'a [Tensor],
+    pub dense: &'a Reference,
     /// Makes the masked model of a removal.
     pub mask: &'a (dyn Fn(&Removal) -> Result<Model, String> + Sync),
     /// Ridge of the compensation, relative to the mean variance.
     pub ridge: f64,
 }
 
-/// Samples in one run.
-const BATCH: usize = 32;
+/// What earlier runs measured. Whoever keeps it answers for the model, the samples and all else being the same.
+pub trait Known: Sync {
+    /// Error of a group at a count, where it is known.
+    fn error(&self, group: &str, keep: u32) -> Option<f64>;
+    /// Is told of one that was measured.
+    fn found(&self, group: &str, keep: u32, error: f64);
+}
 
-/// Measures every group at the counts given for it. Groups are independent, so they run side by side; `step` is told of
-/// each that is done and says whether to stop.
+/// Divergence of the output for each (group, units kept) of `work`, with the group's `rankings`, but for what is `known`.
+/// Probes are independent, so they run side by side; `step` is told of each that is done and says whether to stop.
 pub fn sensitivity(
     probe: &Probe,
     rankings: &[Ranking],
-    counts: &[Vec<u32>],
+    work: &[(usize, u32)],
+    known: &dyn Known,
     step: &(dyn Fn() -> bool + Sync),
-) -> Result<Vec<Sensitivity>, CalibError> {
-    let work: Vec<(usize, u32)> =
-        counts.iter().enumerate().flat_map(|(g, ks)| ks.iter().map(move |k| (g, *k))).collect();
-    let measured: Vec<Result<f64, CalibError>> = work
-        .par_iter()
-        .map(|&(g, keep)| if step() { Err(CalibError::Interrupted) } else { probe.measure(g, &rankings[g], keep) })
-        .collect();
-    let mut out: Vec<Sensitivity> =
-        rankings.iter().map(|r| Sensitivity { ranking: r.clone(), probes: Vec::new() }).collect();
-    for ((g, keep), error) in work.into_iter().zip(measured) {
-        out[g].probes.push((keep, error?));
-    }
-    Ok(out)
+) -> Result<Vec<f64>, CalibError> {
+    let one = |&(g, keep): &(usize, u32)| -> Result<f64, CalibError> {
+        if step() {
+            return Err(CalibError::Interrupted);
+        }
+        let id = &probe.channels.groups[g].id;
+        if let Some(error) = known.error(id, keep) {
+            return Ok(error);
+        }
+        let error = probe.measure(g, &rankings[g], keep)?;
+        known.found(id, keep, error);
+        Ok(error)
+    };
+    // Collected before errors are looked at, so that the error reported is the first in order.
+    let measured: Vec<Result<f64, CalibError>> = work.par_iter().map(one).collect();
+    measured.into_iter().collect()
 }
 
 impl Probe<'_> {
@@ -105,24 +118,23 @@ impl Probe<'_> {
         for consumer in &self.consumers[group] {
             self.stand_in(&mut model, consumer, &kept)?;
         }
-        let outputs = run_batches(self.runtime, &model, self.inputs, BATCH, 1)?;
-        divergence(self.dense, &outputs)
-            .map_err(|source| CalibError::Activation { value: "output".to_string(), source })
+        let sessions = Sessions::load(self.runtime, &model, self.inputs)?;
+        let mut far = vec![0.0; self.dense.outputs.len()];
+        for (run, inputs) in self.inputs.iter().enumerate() {
+            let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();
+            self.dense.add(run, &outputs, &mut far).map_err(|(output, source)| {
+                let value = self.model.graph.outputs().get(output).map(|v| self.model.graph.value(*v).name.clone());
+                CalibError::Activation { value: value.unwrap_or_default(), source }
+            })?;
+        }
+        Ok(self.dense.divergence(&far))
     }
 
     /// Re-solves one consumer in the masked model: its kept inputs stand in for those that leave.
     fn stand_in(&self, model: &mut Model, consumer: &Consumer, kept: &[u32]) -> Result<(), CalibError> {
         let Other::Constant(w, _) = consumer.other else { return Ok(()) };
-        let node = self.model.graph.node(consumer.node);
-        let Some(LinearRule::By(rule)) = self.table.get(&node.domain, &node.op).map(|d| d.linear) else {
-            return Ok(());
-        };
-        let Some(form) = rule(&node_ref(self.model, self.facts, consumer.node)).ok().flatten() else {
-            return Ok(());
-        };
-        if form.groups != 1 {
-            return Ok(());
-        }
+        let linear = Linear::of(self.model, self.facts, self.table, consumer.node).filter(|l| l.form.groups == 1);
+        let Some(linear) = linear else { return Ok(()) };
         // Channels of the axis that other groups own, or nobody, all stay.
         let gone: Vec<usize> = (0..consumer.units.len() as u32)
             .filter(|u| !kept.contains(u))
@@ -132,46 +144,100 @@ impl Probe<'_> {
         let keep: Vec<usize> = (0..gram.mean.len()).filter(|c| !gone.contains(c)).collect();
         let tensor = self.model.graph.constant(w).expect("chosen for being constant").clone();
         let weight = |source| CalibError::Weight { value: self.model.graph.value(w).name.clone(), source };
-        let mut view = Weight::of(&tensor, &form).map_err(weight)?;
+        let mut view = linear.weight(&tensor).map_err(weight)?;
         let Some(shift) = compensate(&mut view, gram, &keep, self.ridge) else { return Ok(()) };
         set_own_constant(model, consumer.node, w, view.to_tensor(&tensor).map_err(weight)?);
-        if let Some(bias) = bias_of(model, consumer.node, &form) {
-            let mut values = read_bias(model, bias, shift.len())?;
+        if let Some(bias) = linear.bias(model, self.facts, self.table, consumer.node) {
+            let mut values = read_bias(model, &bias, shift.len())?;
             values.iter_mut().zip(&shift).for_each(|(b, s)| *b += s);
-            write_bias(model, consumer.node, bias, &values)?;
+            write_bias(model, consumer.node, &bias, &values)?;
         }
         Ok(())
     }
 }
 
-/// How far `outputs` are from the dense model's, summed over the outputs; 0 where they agree.
+/// The dense model's outputs, to measure others against.
 ///
 /// An output of rank 2 or 3 whose last axis has 2 to 2¹⁷ entries is taken for logits, or for probabilities where the
 /// dense rows are non-negative and sum to 1: KL(dense ‖ pruned) in nats, mean over rows. Any other floating output:
-/// Σ (a − b)² / Σ (a − mean a)².
-pub fn divergence(dense: &[Tensor], outputs: &[Tensor]) -> Result<f64, sparsec_ir::TensorError> {
-    let mut total = 0.0;
-    for (a, b) in dense.iter().zip(outputs) {
-        if !a.elem.is_float() {
-            continue;
-        }
-        let classes = a.dims.last().copied().unwrap_or(1) as usize;
-        let (x, y) = (a.to_f32()?, b.to_f32()?);
-        if (2..=3).contains(&a.dims.len()) && (2..=1 << 17).contains(&classes) {
-            let first = &x[..classes.min(x.len())];
-            let sum: f32 = first.iter().sum();
-            let probabilities = first.iter().all(|v| *v >= 0.0) && (sum - 1.0).abs() < 1e-3;
-            let rows = x.len() / classes;
-            let kl = |(p, q): (&[f32], &[f32])| if probabilities { kl_of(p, q) } else { kl_of_logits(p, q) };
-            total += x.chunks(classes).zip(y.chunks(classes)).map(kl).sum::<f64>() / rows.max(1) as f64;
-        } else {
-            let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / x.len().max(1) as f64;
-            let signal: f64 = x.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum();
-            let error: f64 = x.iter().zip(&y).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            total += error / signal.max(f64::MIN_POSITIVE);
-        }
+/// Σ (a − b)² / Σ (a − mean a)². The divergence is the sum over outputs; 0 where they agree.
+pub struct Reference {
+    /// Outputs of each run.
+    runs: Vec<Vec<Tensor>>,
+    outputs: Vec<Output>,
+}
+
+/// How one output is compared.
+enum Output {
+    /// Rows of so many logits, and how many rows.
+    Logits(usize, f64),
+    /// Rows of so many probabilities, and how many rows.
+    Probabilities(usize, f64),
+    /// Signal of the dense output.
+    Signal(f64),
+    /// Not a floating output.
+    Ignored,
+}
+
+impl Reference {
+    /// Keeps the outputs of each run.
+    ///
+    /// # Errors
+    /// An output cannot be read as numbers.
+    pub fn new(runs: Vec<Vec<Tensor>>) -> Result<Self, TensorError> {
+        let outputs =
+            (0..runs.first().map_or(0, Vec::len)).map(|at| Output::of(&runs, at)).collect::<Result<_, _>>()?;
+        Ok(Self { runs, outputs })
     }
-    Ok(total)
+    /// Adds the distance of a run's `outputs` to that of the runs before, output by output. An error comes with the
+    /// number of its output.
+    fn add(&self, run: usize, outputs: &[Tensor], far: &mut [f64]) -> Result<(), (usize, TensorError)> {
+        let pairs = self.runs[run].iter().zip(outputs).zip(self.outputs.iter().zip(far));
+        for (at, ((a, b), (output, far))) in pairs.enumerate() {
+            if let Output::Ignored = output {
+                continue;
+            }
+            let (x, y) = a.to_f32().and_then(|x| Ok((x, b.to_f32()?))).map_err(|e| (at, e))?;
+            let rows = |n: usize| x.chunks(n).zip(y.chunks(n));
+            *far = match output {
+                Output::Logits(n, _) => rows(*n).map(|(p, q)| kl_of_logits(p, q)).fold(*far, |a, b| a + b),
+                Output::Probabilities(n, _) => rows(*n).map(|(p, q)| kl_of(p, q)).fold(*far, |a, b| a + b),
+                Output::Signal(_) => x.iter().zip(&y).map(|(a, b)| f64::from(a - b).powi(2)).fold(*far, |a, b| a + b),
+                Output::Ignored => 0.0,
+            };
+        }
+        Ok(())
+    }
+    fn divergence(&self, far: &[f64]) -> f64 {
+        let one = |(output, far): (&Output, &f64)| match output {
+            Output::Logits(_, rows) | Output::Probabilities(_, rows) => far / rows.max(1.0),
+            Output::Signal(signal) => far / signal.max(f64::MIN_POSITIVE),
+            Output::Ignored => 0.0,
+        };
+        self.outputs.iter().zip(far).map(one).sum()
+    }
+}
+
+impl Output {
+    fn of(runs: &[Vec<Tensor>], at: usize) -> Result<Self, TensorError> {
+        let all = || runs.iter().filter_map(|r| r.get(at));
+        let Some(first) = all().next().filter(|t| t.elem.is_float()) else { return Ok(Self::Ignored) };
+        let count: u64 = all().map(Tensor::count).sum();
+        let classes = first.dims.last().copied().unwrap_or(1) as usize;
+        if (2..=3).contains(&first.dims.len()) && (2..=1 << 17).contains(&classes) {
+            let row = first.to_f32()?;
+            let row = &row[..classes.min(row.len())];
+            let probabilities = row.iter().all(|v| *v >= 0.0) && (row.iter().sum::<f32>() - 1.0).abs() < 1e-3;
+            let rows = (count / classes as u64) as f64;
+            return Ok(if probabilities { Self::Probabilities(classes, rows) } else { Self::Logits(classes, rows) });
+        }
+        let fold = |f: &dyn Fn(f64) -> f64| -> Result<f64, TensorError> {
+            let sum = |sum: f64, t: &Tensor| Ok(t.to_f32()?.iter().map(|v| f(f64::from(*v))).fold(sum, |a, b| a + b));
+            all().try_fold(0.0, sum)
+        };
+        let mean = fold(&|v| v)? / count.max(1) as f64;
+        Ok(Self::Signal(fold(&|v| (v - mean).powi(2))?))
+    }
 }
 
 fn kl_of(p: &[f32], q: &[f32]) -> f64 {
@@ -196,14 +262,39 @@ fn kl_of_logits(p: &[f32], q: &[f32]) -> f64 {
 mod tests {
     use super::*;
 
+    fn divergence(dense: &[Tensor], outputs: &[Tensor]) -> f64 {
+        let reference = Reference::new(dense.iter().map(|t| vec![t.clone()]).collect()).unwrap();
+        let mut far = vec![0.0];
+        for (run, output) in outputs.iter().enumerate() {
+            reference.add(run, std::slice::from_ref(output), &mut far).unwrap();
+        }
+        reference.divergence(&far)
+    }
+
     #[test]
     fn logits_diverge_by_kl_and_images_by_relative_error() {
         let a = Tensor::f32(&[1, 2], &[0.0, 0.0]);
         let b = Tensor::f32(&[1, 2], &[0.0, 3f32.ln()]);
         let kl = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
-        assert!((divergence(&[a], &[b]).unwrap() - kl).abs() < 1e-6);
+        assert!((divergence(&[a], &[b]) - kl).abs() < 1e-6);
         let a = Tensor::f32(&[1, 1, 1, 2], &[1.0, 3.0]);
         let b = Tensor::f32(&[1, 1, 1, 2], &[1.0, 2.0]);
-        assert!((divergence(&[a], &[b]).unwrap() - 0.5).abs() < 1e-6);
+        assert!((divergence(&[a], &[b]) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn runs_add_up_to_what_one_run_over_all_gives() {
+        let parts = |values: [f32; 4]| values.map(|v| Tensor::f32(&[1, 1, 1, 1], &[v]));
+        let whole = |values: [f32; 4]| [Tensor::f32(&[4, 1, 1, 1], &values)];
+        let (a, b) = ([1.0, 3.0, -2.0, 0.5], [1.0, 2.0, -1.0, 0.0]);
+        assert_eq!(divergence(&parts(a), &parts(b)), divergence(&whole(a), &whole(b)));
+    }
+
+    #[test]
+    fn an_error_that_was_measured_stays_where_the_statistics_see_none() {
+        let ranking = Ranking { order: vec![0, 1, 2, 3], residual: vec![1.0, 0.0, 0.0, 0.0, 0.0], informed: 1 };
+        let s = Sensitivity { ranking, probes: vec![(2, 0.5)] };
+        assert!((s.error_at(2) - 0.5).abs() < 1e-12 && (s.error_at(1) - 0.5).abs() < 1e-12);
+        assert_eq!(s.error_at(4), 0.0);
     }
 }

@@ -1,10 +1,11 @@
 //! Weights of linear nodes as matrices, and their compensation for inputs that leave.
 
-use crate::Gram;
-use sparsec_ir::{Contraction, Tensor, TensorError};
+use crate::{CalibError, Gram};
+use sparsec_analysis::{AxisOwner, Channels, Group};
+use sparsec_ir::{Contraction, Model, Tensor, TensorError};
 use sparsec_linalg::{Matrix, product, solve_spd};
 
-/// A weight seen through its node's linear form: `w[o][i][tap]`.
+/// A weight seen through its node's linear form: `w[o][i][tap]`, with the node's factor on it.
 #[derive(Clone, Debug)]
 pub struct Weight {
     values: Vec<f64>,
@@ -12,6 +13,8 @@ pub struct Weight {
     out_stride: usize,
     in_stride: usize,
     taps: Vec<usize>,
+    /// What the node multiplies the stored numbers with.
+    scale: f64,
     /// Outputs that the weight's output axis has.
     pub outputs: usize,
     /// Inputs that the weight's input axis has (those of one group).
@@ -28,10 +31,11 @@ impl Weight {
             taps = taps.iter().flat_map(|t| (0..len).map(move |i| t + i * step)).collect();
         }
         Ok(Self {
-            values: tensor.to_f64()?,
+            values: tensor.to_f64()?.into_iter().map(|v| v * form.w_scale).collect(),
             out_stride: stride(form.w_out),
             in_stride: stride(form.w_in),
             taps,
+            scale: form.w_scale,
             outputs: tensor.dims[form.w_out] as usize,
             inputs: tensor.dims[form.w_in] as usize,
         })
@@ -50,7 +54,8 @@ impl Weight {
     }
     /// The tensor, in the shape and type of `like`.
     pub fn to_tensor(&self, like: &Tensor) -> Result<Tensor, TensorError> {
-        let out = Tensor::from_f64(like.elem, &like.dims, &self.values)?;
+        let stored: Vec<f64> = self.values.iter().map(|v| v / self.scale).collect();
+        let out = Tensor::from_f64(like.elem, &like.dims, &stored)?;
         Ok(Tensor { doc: like.doc.clone(), meta: like.meta.clone(), ..out })
     }
 }
@@ -87,4 +92,30 @@ pub fn compensate(weight: &mut Weight, gram: &Gram, keep: &[usize], ridge: f64) 
         }
     }
     Some(shift)
+}
+
+/// What weights say of the units of a group where samples say nothing: the sum over the group's weights of each unit's
+/// share of the weight's squared L2 norm.
+pub fn unit_norms(model: &Model, channels: &Channels, group: &Group) -> Result<Vec<f64>, CalibError> {
+    let mut out = vec![0.0; group.units.len()];
+    for (axis, _) in &group.axes {
+        let AxisOwner::Value(value, along) = channels.axes.owner(*axis) else { continue };
+        let Some(tensor) = model.graph.constant(value).filter(|t| t.elem.is_float()) else { continue };
+        let weight = |source| CalibError::Weight { value: model.graph.value(value).name.clone(), source };
+        let length = channels.axes.len(*axis) as usize;
+        let mut squares = vec![0.0; length];
+        for row in crate::rows(tensor, along as usize).map_err(weight)?.chunks(length.max(1)) {
+            row.iter().zip(&mut squares).for_each(|(w, s)| *s += f64::from(*w).powi(2));
+        }
+        let total: f64 = squares.iter().sum();
+        if total <= 0.0 || !total.is_finite() {
+            continue;
+        }
+        let slots = channels.axes.slots(*axis);
+        for (norm, unit) in out.iter_mut().zip(&group.units) {
+            let own = channels.units[*unit as usize].slots.iter().filter(|s| slots.contains(s));
+            *norm += own.map(|s| squares[(s - slots.start) as usize]).sum::<f64>() / total;
+        }
+    }
+    Ok(out)
 }

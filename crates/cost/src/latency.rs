@@ -88,6 +88,11 @@ pub(crate) fn cold_share(weight_bytes: u64, target: &Target) -> f64 {
     if cache == 0.0 { 1.0 } else { (weight_bytes as f64 / cache - 1.0).clamp(0.0, 1.0) }
 }
 
+/// `1 tap`, `9 taps`.
+fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// What people call the kernel, with the sizes that decide and where the target makes it slower than it looks.
 pub(crate) fn describe(kernel: &Kernel, target: &Target) -> String {
     let slow = run(kernel, target).slow;
@@ -106,14 +111,15 @@ pub(crate) fn describe(kernel: &Kernel, target: &Target) -> String {
                 Some(ConvClass::Conv) | None => ("convolution", target.channels.block),
             };
             let groups = if *groups > 1 { format!(" in {groups} groups") } else { String::new() };
-            format!("{class} {cin} to {}{groups}, {taps} taps, {positions} positions{path}", stairs(*cout, block))
+            let (taps, positions) = (counted(*taps, "tap"), counted(*positions, "position"));
+            format!("{class} {cin} to {}{groups}, {taps}, {positions}{path}", stairs(*cout, block))
         }
         Kernel::Gemm { m, n, k } => format!("matrix product {m} x {k} x {}", stairs(*n, target.channels.gemm_block)),
         Kernel::BatchedMatMul { batch, m, n, k } => {
             format!("product of activations {batch} x {m} x {k} x {}", stairs(*n, target.channels.gemm_block))
         }
         Kernel::Recurrent { steps, input, hidden, gates } => {
-            format!("recurrence {input} to {hidden}, {gates} gates, {steps} steps")
+            format!("recurrence {input} to {hidden}, {gates} gates, {}", counted(*steps, "step"))
         }
         Kernel::Elementwise { heavy: true } => "transcendental function".to_string(),
         Kernel::Elementwise { heavy: false } => "elementwise".to_string(),

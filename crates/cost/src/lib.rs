@@ -2,7 +2,7 @@
 //!
 //! A [`Target`] is a file of figures about a device and its runtime, each with its source. [`estimate`] prices a model
 //! kernel by kernel as that runtime would merge them; a [`Pricer`] prices thousands of plans of one model, in microseconds
-//! each. Neither runs anything, and neither knows an operator by name: arithmetic comes from the work rules of an
+//! each, by the kernels that changed. Neither runs anything, and neither knows an operator by name: arithmetic comes from the work rules of an
 //! [`OpTable`](sparsec_ir::OpTable).
 //!
 //! ```
@@ -25,7 +25,7 @@ mod target;
 pub use error::TargetError;
 pub use estimate::{Estimate, Interval, Memory, NodeCost, estimate};
 pub use memory::LiveRange;
-pub use pricer::{Price, Pricer};
+pub use pricer::{Price, Pricer, Tally};
 pub use target::{
     ByteClass, Channels, ComputeClass, Energy, Fusion, Kernels, Level, Levels, MemoryModel, OffPath, Overhead, Target,
     Weights, builtin,

@@ -108,21 +108,31 @@ pub(crate) fn buffers(graph: &Graph, facts: &Facts, schedule: &Schedule) -> Vec<
 
 /// Bytes that live during each kernel.
 pub(crate) fn timeline(buffers: &[Buffer], facts: &Facts, kernels: usize) -> Vec<u64> {
-    // Differences first, sums after: linear in buffers and kernels. 128 bits hold any sum of 64-bit sizes.
     let mut change = vec![0i128; kernels + 1];
-    for b in buffers {
-        let bytes = i128::from(b.bytes(facts));
-        if let Some(c) = change.get_mut(b.from) {
-            *c += bytes;
-        }
-        if let Some(c) = change.get_mut(b.to + 1) {
-            *c -= bytes;
-        }
+    buffers.iter().for_each(|b| add(&mut change, b, b.bytes(facts).into()));
+    live(&change).collect()
+}
+
+/// Adds bytes to a buffer. `change` holds by how much the live bytes change from kernel to kernel, with one place more
+/// than there are kernels: linear in buffers and kernels. 128 bits hold any sum of 64-bit sizes.
+pub(crate) fn add(change: &mut [i128], buffer: &Buffer, bytes: i128) {
+    if let Some(c) = change.get_mut(buffer.from) {
+        *c += bytes;
     }
-    let mut live = 0i128;
-    let running = change[..kernels].iter().map(|c| {
-        live += c;
-        u64::try_from(live).unwrap_or(u64::MAX)
-    });
-    running.collect()
+    if let Some(c) = change.get_mut(buffer.to + 1) {
+        *c -= bytes;
+    }
+}
+
+/// The most bytes that live at once.
+pub(crate) fn peak(change: &[i128]) -> u64 {
+    live(change).max().unwrap_or(0)
+}
+
+fn live(change: &[i128]) -> impl Iterator<Item = u64> {
+    let kernels = change.split_last().map_or(change, |(_, kernels)| kernels);
+    kernels.iter().scan(0i128, |live, c| {
+        *live += c;
+        Some(u64::try_from(*live).unwrap_or(u64::MAX))
+    })
 }

@@ -99,11 +99,6 @@ impl Schedule {
         out
     }
 
-    /// Launches that cost time: all but views.
-    pub(crate) fn priced(&self) -> impl Iterator<Item = &Launch> {
-        self.launches.iter().filter(|l| l.role != Role::Free)
-    }
-
     fn count_fixed(&mut self, graph: &Graph, node: NodeId) {
         for attr in graph.node(node).attrs.values() {
             self.count_attr(attr);

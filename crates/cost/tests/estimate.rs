@@ -335,6 +335,29 @@ fn a_price_is_the_estimate_of_the_same_facts() {
 }
 
 #[test]
+fn a_price_that_is_kept_up_to_date_is_the_price_anew() {
+    let model = model(CHAIN);
+    let table = sparsec_ops::table();
+    let dense = facts(&model);
+    // With a cache of one KiB the share of cold weights changes with every cut.
+    for cache_kib in [target().weights.cache_kib, 1] {
+        let mut target = target();
+        target.weights.cache_kib = cache_kib;
+        let pricer = Pricer::new(&model, &dense, &table, &target);
+        let (mut tally, mut facts) = (pricer.tally(&dense), dense.clone());
+        for len in [9, 16, 3, 8, 1] {
+            let places = [("w", 0), ("a", 1), ("b", 1), ("v", 0), ("v", 1), ("c", 1), ("d", 1), ("y", 1)]
+                .map(|(v, axis)| (v, axis, len));
+            let cut = planned(&model, &places);
+            let changed: Vec<_> =
+                model.graph.values().map(|(v, _)| v).filter(|v| facts.get(*v) != cut.get(*v)).collect();
+            facts = cut;
+            assert_eq!(pricer.update(&mut tally, &facts, &changed), pricer.price(&facts));
+        }
+    }
+}
+
+#[test]
 fn absurd_sizes_give_finite_figures() {
     let e = check("g (float[4294967296,4294967296] x) => (float[4294967296,4294967296] y) { y = Relu (x) }");
     assert!(e.latency_ms.mid.is_finite());

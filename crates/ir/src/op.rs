@@ -1,7 +1,7 @@
 //! What can be said about an operator.
 
 use crate::given::Word;
-use crate::{Edit, Fact, NodeRef, Relations, Resized};
+use crate::{Edit, Fact, Node, NodeRef, Relations, Resized};
 use thiserror::Error;
 
 /// The domain of ONNX's own operators.
@@ -79,6 +79,8 @@ pub enum Resize {
 pub enum LinearRule {
     /// Computed; `None` where this node is not linear in one operand with another as the weight.
     By(fn(&NodeRef) -> Result<Option<Contraction>, OpError>),
+    /// Computed: the node maps an operand linearly before it does anything else to it. `None` where it does not.
+    Inner(fn(&NodeRef) -> Result<Option<InnerMap>, OpError>),
     /// Never linear.
     Never,
 }
@@ -88,8 +90,22 @@ pub enum LinearRule {
 pub enum Affine {
     /// Computed; `None` where this node is no such map (training mode, operands that are not constant).
     By(fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>),
+    /// As [`Affine::By`], of an operator that is the plain sum of two operands, constant or not.
+    Sum(fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>),
     /// Never affine by channel.
     Never,
+}
+
+type AffineFn = fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>;
+
+impl Affine {
+    /// The rule, where there is one.
+    pub fn rule(self) -> Option<AffineFn> {
+        match self {
+            Self::By(rule) | Self::Sum(rule) => Some(rule),
+            Self::Never => None,
+        }
+    }
 }
 
 /// `y[c] = scale[c] · x[c] + shift[c]` along one axis of operand 0 and result 0.
@@ -120,10 +136,11 @@ pub struct Window {
     pub pads_end: Vec<u64>,
 }
 
-/// A node as a linear map: `y = Σ_taps w[tap] · x[tap] + bias`.
+/// A node as a linear map: `y = w_scale · Σ_taps w[tap] · x[tap] + bias_scale · bias`.
 ///
-/// Without a window: y[…, o] = Σ_i x[…, i] · w[i, o] over the last axis of x. With one: a convolution of NC… tensors.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Without a window: the channel axes of x and y hold inputs and outputs, and their other axes are the same, in the same
+/// order. With one: a convolution of NC… tensors.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Contraction {
     /// Operand that is the activation.
     pub x: usize,
@@ -131,6 +148,10 @@ pub struct Contraction {
     pub w: usize,
     /// Operand that is, or could be, the bias over output channels; `None` where the operator has none.
     pub bias: Option<usize>,
+    /// Factor on the weight; not 0.
+    pub w_scale: f64,
+    /// Factor on the bias; not 0.
+    pub bias_scale: f64,
     /// Channel axis of x that is contracted.
     pub x_axis: usize,
     /// Channel axis of y.
@@ -145,6 +166,22 @@ pub struct Contraction {
     pub window: Option<Window>,
     /// Whether the window scatters instead of gathering (a transposed convolution).
     pub transposed: bool,
+}
+
+/// A linear map inside a node: `z[…, o] = Σ_i x[…, i] · w[o, i] + bias[places[o]]`, where o counts the rows of w in
+/// row-major order. z is no result of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InnerMap {
+    /// Operand that is the activation; its last axis is contracted.
+    pub x: usize,
+    /// Operand that is the weight; its last axis is contracted, its others are rows.
+    pub w: usize,
+    /// Operand that is, or could be, the bias.
+    pub bias: usize,
+    /// Sizes of the bias.
+    pub bias_dims: Vec<u64>,
+    /// For each row of w, where its number is in the bias, in row-major order.
+    pub places: Vec<usize>,
 }
 
 /// Kernel class of a node, with the sizes that its cost depends on.
@@ -316,6 +353,11 @@ impl OpTable {
         let domain = if domain == "ai.onnx" { ONNX } else { domain };
         let at = self.defs.binary_search_by(|d| (d.domain, d.name).cmp(&(domain, name))).ok()?;
         Some(&self.defs[at])
+    }
+    /// Whether a node is the plain sum of two operands.
+    pub fn is_sum(&self, node: &Node) -> bool {
+        let sum = self.get(&node.domain, &node.op).is_some_and(|d| matches!(d.affine, Affine::Sum(_)));
+        sum && node.inputs.len() == 2 && node.inputs.iter().all(Option::is_some)
     }
     /// Every definition, sorted by domain and type.
     pub fn iter(&self) -> impl Iterator<Item = &OpDef> {

@@ -52,6 +52,10 @@ impl Matrix {
     pub fn data_mut(&mut self) -> &mut [f64] {
         &mut self.data
     }
+    /// Elements, row by row.
+    pub fn into_data(self) -> Vec<f64> {
+        self.data
+    }
     /// One element.
     pub fn get(&self, r: usize, c: usize) -> f64 {
         self.data[r * self.cols + c]
@@ -102,6 +106,24 @@ pub fn product(a: &Matrix, b: &Matrix) -> Matrix {
     let view = MatMut::from_row_major_slice_mut(&mut out.data, a.rows, b.cols);
     matmul(view, Accum::Replace, a.view(), b.view(), 1.0, Par::Seq);
     out
+}
+
+/// out += factor · a · bᵀ over row-major slices: `a` is `rows × inner`, `b` is `cols × inner`, and `out` is
+/// `rows × stride`, of which the first `cols` columns change. Panics if the slices do not fit, which is a mistake of the
+/// caller.
+pub fn add_outer(
+    (out, stride): (&mut [f64], usize),
+    factor: f64,
+    a: &[f64],
+    b: &[f64],
+    (rows, inner, cols): (usize, usize, usize),
+) {
+    assert!(a.len() >= rows * inner && b.len() >= cols * inner, "data fits the shapes");
+    // faer 0.24 takes the strides of `from_row_major_slice_with_stride_mut` the wrong way round.
+    let view = MatMut::from_column_major_slice_with_stride_mut(out, cols, rows, stride).transpose_mut();
+    let (a, b) = (&a[..rows * inner], &b[..inner * cols]);
+    let (a, b) = (MatRef::from_row_major_slice(a, rows, inner), MatRef::from_row_major_slice(b, cols, inner));
+    matmul(view, Accum::Add, a, b.transpose(), factor, Par::Seq);
 }
 
 /// Rows summed in single precision before they are added to a double: short enough that rounding stays near 1e-6 of
@@ -183,6 +205,13 @@ mod tests {
                 assert!((cross.get(i, j) - exact).abs() < 1e-4);
             }
         }
+    }
+
+    #[test]
+    fn outer_products_change_only_their_columns() {
+        let mut out = vec![1.0; 6];
+        add_outer((&mut out, 3), -2.0, &[1.0, 2.0, 3.0, 4.0], &[1.0, 0.0, 0.0, 1.0], (2, 2, 2));
+        assert_eq!(out, [-1.0, -3.0, 1.0, -5.0, -7.0, 1.0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!  R4  With a constant operand 1 that varies along one axis, `Add`, `Sub`, `Mul` and `Div` are affine by channel.
 //!  R5  Before operator set 7 operand 1 is broadcast only if `broadcast` is set; its axes are then those of operand 0
 //!      from `axis` on, by default the last ones. A slope of `PRelu` is then one of each channel, axis 1.
+//!  R6  `Add` is a plain sum.
 
 use crate::broadcast::{self, Placed};
 use crate::content::{self, zip};
@@ -36,7 +37,10 @@ const fn affine(def: OpDef, by: fn(&NodeRef) -> Result<Option<ChannelAffine>, Op
 }
 
 pub(crate) const OPS: &[OpDef] = &[
-    affine(row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add)), |n| channel(n, |b| (1.0, b))),
+    OpDef {
+        affine: Affine::Sum(|n| channel(n, |b| (1.0, b))),
+        ..row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add))
+    },
     row("And", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a & b))),
     row("BitShift", &[11, 28], |n| number(n, |_, _| None)),
     row("BitwiseAnd", &[18], |n| number(n, |_, _| None)),

@@ -254,6 +254,8 @@ fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
         x: 0,
         w: 1,
         bias: Some(2),
+        w_scale: 1.0,
+        bias_scale: 1.0,
         x_axis: 1,
         y_axis: 1,
         w_in: 1,

@@ -3,14 +3,18 @@
 //! 16, 18; `TensorScatter`, version 24.
 //!  R1  Axes that the indices address are frozen.
 //!  R2  Batch axes, and axes that are moved whole, are the same axes of x and of the result.
-//!  R3  Axes of the indices are those of the result, or of the updates.
-//!  R4  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
+//!  R3  Axes of the indices are those of the result.
+//!  R4  Axes over updates are frozen: every update counts in the result.
+//!  R5  `GatherND` by a constant column of indices picks along the first axis, as `Gather` does; after a cut that leaves
+//!      other indices it becomes one.
+//!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::form::dims;
+use crate::content::slot;
+use crate::form::{dims, freeze_all};
 use crate::work::moves;
 use sparsec_ir::{
-    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, ShapeRule,
-    WorkRule,
+    Affine, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, Resized,
+    ShapeRule, WorkRule,
 };
 
 const fn row(
@@ -34,7 +38,7 @@ const fn row(
 
 pub(crate) const OPS: &[OpDef] = &[
     row("GatherElements", &[11, 13], elements_shape, gather_elements),
-    row("GatherND", &[11, 12, 13], nd_shape, gather_nd),
+    OpDef { resize: Resize::By(resize), ..row("GatherND", &[11, 12, 13], nd_shape, gather_nd) },
     row("Scatter", &[9, 11], scatter_shape, scatter_elements),
     row("ScatterElements", &[11, 13, 16, 18], scatter_shape, scatter_elements),
     row("ScatterND", &[11, 13, 16, 18], scatter_shape, scatter_nd),
@@ -80,6 +84,8 @@ fn gather_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
+const EVERY_UPDATE: Reason = Reason::Rule("every update counts in the result");
+
 fn scatter_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (x, indices, updates) = (node.need_input(0)?, node.need_input(1)?, node.need_input(2)?);
     let y = node.need_output(0)?;
@@ -89,7 +95,7 @@ fn scatter_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         if a == axis {
             r.freeze(x.axis(a), Reason::Indexed); // R1
             r.freeze(y.axis(a), Reason::Indexed);
-            tie_all(&[(indices, a), (updates, a)], "R3", r);
+            [indices, updates].iter().for_each(|o| r.freeze(o.axis(a), EVERY_UPDATE)); // R4
         } else {
             tie_all(&[(x, a), (y, a), (indices, a), (updates, a)], "R2", r);
         }
@@ -125,10 +131,35 @@ fn nd_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem, shape: Some(shape), content: None }])
 }
 
+/// Slots of axis 0 of x that a constant column of indices picks.
+fn column(node: &NodeRef) -> Result<Option<Vec<u64>>, OpError> {
+    let (x, indices) = (node.need_input(0)?, node.need_input(1)?);
+    let Some(t) = indices.tensor.filter(|t| matches!(t.dims.as_slice(), [_, 1])) else { return Ok(None) };
+    let Some(len) = x.size(0).filter(|_| node.int_or("batch_dims", 0) == Ok(0)) else { return Ok(None) };
+    let Ok(all) = t.to_i64() else { return Ok(None) };
+    Ok(all.into_iter().map(|i| slot(i, len)).collect())
+}
+
+fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
+    let node = &cut.before;
+    let (x, y) = (node.need_input(0)?, node.need_output(0)?);
+    let (Some(slots), Some(kept)) = (column(node)?, (cut.kept)(x.value, 0)) else { return Ok(Vec::new()) };
+    let stay = (cut.kept)(y.value, 0).unwrap_or_else(|| (0..slots.len() as u32).collect());
+    let place = |i: &u32| kept.iter().position(|&k| slots.get(*i as usize) == Some(&u64::from(k))).map(|p| p as i64);
+    Ok(vec![Edit::Gather { axis: 0, indices: stay.iter().filter_map(place).collect() }]) // R5
+}
+
 fn gather_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (x, indices, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
     let (tuple, rank) = tuple(node)?.ok_or(OpError::NotConstant { index: 1 })?;
     let batch = batch_axes(node, tuple, rank)?;
+    if let Some(slots) = column(node)? {
+        freeze_all(r, &indices, &Reason::Rule("picks slots"));
+        r.free(x.axis(0)); // slots that nothing picks
+        r.pick(x.axis(0), &slots, y.axis(0), "R5");
+        (1..node.rank(0)?).for_each(|a| tie_all(&[(x, a), (y, a)], "R2", r));
+        return Ok(());
+    }
     for a in 0..batch {
         tie_all(&[(x, a), (indices, a), (y, a)], "R2", r);
     }
@@ -150,7 +181,7 @@ fn scatter_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let y = node.need_output(0)?;
     let (tuple, rank) = tuple(node)?.ok_or(OpError::NotConstant { index: 1 })?;
     for a in 0..rank - 1 {
-        tie_all(&[(indices, a), (updates, a)], "R3", r);
+        [indices, updates].iter().for_each(|o| r.freeze(o.axis(a), EVERY_UPDATE)); // R4
     }
     r.freeze(indices.axis(rank - 1), Reason::Indexed);
     for a in 0..tuple {
@@ -170,21 +201,21 @@ fn tensor_scatter(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     for a in 0..rank {
         if a == axis {
             for o in [x, updates, y] {
-                r.freeze(o.axis(a), Reason::Indexed); // R4
+                r.freeze(o.axis(a), Reason::Indexed); // R6
             }
         } else {
             tie_all(&[(x, a), (updates, a), (y, a)], "R2", r);
         }
     }
     if let Some(indices) = node.input(2) {
-        tie_all(&[(x, 0), (indices, 0)], "R4", r);
+        tie_all(&[(x, 0), (indices, 0)], "R6", r);
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing_data::{check_fact, check_relation};
+    use crate::testing_data::{check_fact, check_relation, check_resize};
 
     #[test]
     fn tuples_address_leading_axes() {
@@ -224,7 +255,38 @@ mod tests {
                 "y.2 frozen: indexed by data",
                 "R2 x.3 = u.3 x4",
                 "R2 x.3 = y.3 x4",
-                "R4 x.0 = i.0 x2",
+                "R6 x.0 = i.0 x2",
+            ],
+        );
+    }
+    #[test]
+    fn a_constant_column_picks() {
+        let text = "g (float[3,4] x) => (float[] y) <int64[2,1] i = {2, 0}> { y = GatherND (x, i) }";
+        check_relation(
+            text,
+            &[
+                "i.0 frozen: picks slots",
+                "i.1 frozen: picks slots",
+                "x.0 free",
+                "R5 x.0@2 = y.0 x1",
+                "R5 x.0 = y.0@1 x1",
+                "R2 x.1 = y.1 x4",
+            ],
+        );
+        check_resize(text, &[("x", 0, &[1, 2]), ("y", 0, &[0])], &["gather 0: [1]"]);
+    }
+    #[test]
+    fn updates_stay() {
+        check_relation(
+            "g (float[7,4] x, int64[3,1] i, float[3,4] u) => (float[] y) { y = ScatterND (x, i, u) }",
+            &[
+                "i.0 frozen: every update counts in the result",
+                "u.0 frozen: every update counts in the result",
+                "i.1 frozen: indexed by data",
+                "x.0 frozen: indexed by data",
+                "y.0 frozen: indexed by data",
+                "R2 x.1 = y.1 x4",
+                "R2 x.1 = u.1 x4",
             ],
         );
     }

@@ -2,7 +2,8 @@
 //!  R1  The contracted axes of A and B are tied: axis 1 of A (0 if `transA`), axis 0 of B (1 if `transB`).
 //!  R2  y axis 0 is the other axis of A, y axis 1 the other axis of B.
 //!  R3  C is broadcast to y from the right; an axis of length 1 relates to nothing.
-//!  R4  Linear in A with a constant B where A is not transposed, alpha and beta are 1 and C is a constant row.
+//!  R4  With alpha other than 0: linear in A with a constant B where C is a constant row, and in B with a constant A
+//!      where C is a constant column. C may also be left out or count for nothing (beta 0).
 
 use crate::form::{contract, differ, dims, mismatch, product, sizes, tie};
 use sparsec_ir::{
@@ -106,29 +107,42 @@ pub(crate) fn work_of(node: &NodeRef, places: Places) -> Result<Work, OpError> {
 
 fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
     let g = Gemm::view(node, PLAIN)?;
-    let row = |c: &Operand| {
-        let Some(Some(shape)) = c.tensor.map(|_| &c.fact.shape) else { return false };
-        let columns = g.b.fact.shape.as_ref().map(|b| &b[g.n]);
-        match shape.as_slice() {
-            [n] => Some(n) == columns,
-            [one, n] => *one == Dim::from(1) && Some(n) == columns,
-            _ => false,
-        }
+    let (alpha, beta) = (node.float_or("alpha", 1.0)?, node.float_or("beta", 1.0)?);
+    if alpha == 0.0 || !alpha.is_finite() || !beta.is_finite() {
+        return Ok(None);
+    }
+    let one = Dim::from(1);
+    let c = g.c.as_ref().filter(|_| beta != 0.0);
+    // Sizes of C where it is constant: a row is one number a column of B, a column one a row of A.
+    let sizes = c.map(|c| c.tensor.and(c.fact.shape.as_deref()).unwrap_or_default());
+    let (m, n) = (g.a.fact.shape.as_ref().map(|a| &a[g.m]), g.b.fact.shape.as_ref().map(|b| &b[g.n]));
+    let row = match sizes {
+        None => true,
+        Some([len]) => Some(len) == n,
+        Some([first, len]) => *first == one && Some(len) == n,
+        Some(_) => false,
     };
-    let plain = node.float_or("alpha", 1.0)? == 1.0 && node.float_or("beta", 1.0)? == 1.0;
-    let fits = plain && g.m == 0 && g.b.tensor.is_some() && g.c.as_ref().is_none_or(row); // R4
-    Ok(fits.then_some(Contraction {
-        x: 0,
-        w: 1,
-        bias: Some(2),
-        x_axis: 1,
-        y_axis: 1,
-        w_in: g.b_k,
-        w_out: g.n,
+    let column = sizes.is_none_or(|s| matches!(s, [len, last] if Some(len) == m && *last == one));
+    let form = |x: usize, bias: Option<usize>| Contraction {
+        x,
+        w: 1 - x,
+        bias,
+        w_scale: f64::from(alpha),
+        bias_scale: if beta != 0.0 { f64::from(beta) } else { 1.0 },
+        x_axis: if x == 0 { g.a_k } else { g.b_k },
+        y_axis: 1 - x,
+        w_in: if x == 0 { g.b_k } else { g.a_k },
+        w_out: if x == 0 { g.n } else { g.m },
         groups: 1,
         window: None,
         transposed: false,
-    }))
+    };
+    Ok(match (g.a.tensor.is_some(), g.b.tensor.is_some()) {
+        (_, true) if row => Some(form(0, (beta != 0.0).then_some(2))), // R4
+        // A bias that is left out would be added as a row.
+        (true, false) if column => Some(form(1, c.map(|_| 2))),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -160,12 +174,22 @@ mod tests {
     }
 
     #[test]
-    fn r4_linear_only_as_a_plain_product_with_a_row() {
+    fn r4_linear_with_a_row() {
         let axes = |t: &str| linear(t).unwrap().map(|c| (c.w_in, c.w_out, c.bias));
         assert_eq!(axes(&text("n,3", "5,3", "5", "transB=1")), Some((1, 0, Some(2))));
         assert_eq!(axes(&text("n,3", "3,5", "1,5", "")), Some((0, 1, Some(2))));
         assert_eq!(axes(&text("n,3", "3,5", "1", "")), None);
-        assert_eq!(axes(&text("n,3", "3,5", "5", "alpha=0.5")), None);
-        assert_eq!(axes(&text("3,2", "3,5", "5", "transA=1")), None);
+        assert_eq!(axes(&text("n,3", "3,5", "5", "alpha=0.0")), None);
+        assert_eq!(axes(&text("n,3", "3,5", "1", "beta=0.0")), Some((0, 1, None)));
+        let scaled = linear(&text("3,n", "3,5", "5", "transA=1, alpha=0.5, beta=2.0")).unwrap().unwrap();
+        assert_eq!((scaled.x_axis, scaled.y_axis, scaled.w_scale, scaled.bias_scale), (0, 1, 0.5, 2.0));
+        let left = |c: &str| {
+            let random = r#"= ["location": "random:1"]"#;
+            let weights = format!("float[2,3] a {random}, float[{c}] c {random}");
+            linear(&format!("g (float[3,n] b) => (y) <{weights}> {{ y = Gemm (a, b, c) }}")).unwrap()
+        };
+        let c = left("2,1").unwrap();
+        assert_eq!((c.x, c.x_axis, c.y_axis, c.w_in, c.w_out, c.bias), (1, 0, 0, 1, 0, Some(2)));
+        assert_eq!(left("1"), None);
     }
 }

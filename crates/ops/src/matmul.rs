@@ -3,7 +3,7 @@
 //!  R1  The last axis of a is contracted with the second last of b. An operand of rank 1 has only the contracted axis.
 //!  R2  The second last axis of y is that of a, the last that of b.
 //!  R3  The other axes are aligned from the right and tied; an axis of length 1 relates to nothing.
-//!  R4  Linear in a with a constant matrix b.
+//!  R4  Linear in a with a constant matrix b, and in b with a constant matrix a.
 
 use crate::form::{At, contract, differ, dims, mismatch, product, result_sizes, sizes, tie, unnamed};
 use sparsec_ir::{
@@ -165,15 +165,23 @@ pub(crate) fn work_of(node: &NodeRef, form: Form) -> Result<Work, OpError> {
 
 fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
     let v = MatMul::view(node, PLAIN)?;
-    let matrix = v.b_batch == 0 && v.n.is_some() && node.need_input(1)?.tensor.is_some();
-    Ok(matrix.then_some(Contraction {
-        x: 0,
-        w: 1,
+    let right = v.b_batch == 0 && v.n.is_some() && node.need_input(1)?.tensor.is_some();
+    let left = v.a_batch == 0 && v.m.is_some() && v.n.is_some() && node.need_input(0)?.tensor.is_some();
+    if !right && !left {
+        return Ok(None);
+    }
+    let (x, w) = if right { (0, 1) } else { (1, 0) };
+    let (x_axis, y_axis) = if right { (v.a_k, v.y_n()) } else { (v.b_k, v.y_batch) };
+    Ok(Some(Contraction {
+        x,
+        w,
         bias: None,
-        x_axis: v.a_k,
-        y_axis: v.y_n(),
-        w_in: 0,
-        w_out: 1,
+        w_scale: 1.0,
+        bias_scale: 1.0,
+        x_axis,
+        y_axis,
+        w_in: x,
+        w_out: w,
         groups: 1,
         window: None,
         transposed: false,
@@ -223,7 +231,8 @@ mod tests {
     fn r1_a_constant_left_side_is_the_weight() {
         let left = r#"g (float[3,5] b) => (y) <float[7,3] a = ["location": "random:1"]> { y = MatMul (a, b) }"#;
         check_relation(left, "R1 b:0 * a:1\nR2 y:0 = a:0\nR2 y:1 = b:1");
-        assert_eq!(linear(left), Ok(None));
+        let c = linear(left).unwrap().unwrap();
+        assert_eq!((c.x, c.w, c.x_axis, c.y_axis, c.w_in, c.w_out), (1, 0, 0, 0, 1, 0));
     }
 
     #[test]

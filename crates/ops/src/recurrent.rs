@@ -11,11 +11,12 @@
 //!  R5  Directions are frozen.
 //!  R6  Steps are frozen: each needs the one before.
 //!  R7  `hidden_size` follows.
+//!  R8  The gates see W·x with the first half of the bias: a linear map of x where both are constant.
 
 use crate::form::{At, contract, differ, dims, freeze, mismatch, product, sizes, tie};
 use sparsec_ir::{
-    Affine, Attr, AxisRef, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,
-    Relations, Resize, Resized, ShapeRule, Work, WorkRule,
+    Affine, Attr, AxisRef, Dim, Edit, Fact, InnerMap, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand,
+    Reason, Relate, Relations, Resize, Resized, ShapeRule, Work, WorkRule,
 };
 
 type WorkOf = fn(&NodeRef) -> Result<Work, OpError>;
@@ -29,6 +30,7 @@ const fn layer(
     relate: RelateOf,
     work: WorkOf,
     resize: fn(&Resized) -> Result<Vec<Edit>, OpError>,
+    linear: fn(&NodeRef) -> Result<Option<InnerMap>, OpError>,
 ) -> OpDef {
     OpDef {
         name,
@@ -38,7 +40,7 @@ const fn layer(
         relate: Relate::By(relate),
         work: WorkRule::By(work),
         resize: Resize::By(resize),
-        linear: LinearRule::Never,
+        linear: LinearRule::Inner(linear),
         affine: Affine::Never,
     }
 }
@@ -46,7 +48,15 @@ const fn layer(
 /// One row of [`OPS`]: the facets of a layer with `$gates` gates.
 macro_rules! layer {
     ($name:literal, $since:expr, $gates:literal) => {
-        layer($name, $since, |n| shape(n, $gates), |n, r| relate(n, $gates, r), |n| work(n, $gates), resize)
+        layer(
+            $name,
+            $since,
+            |n| shape(n, $gates),
+            |n, r| relate(n, $gates, r),
+            |n| work(n, $gates),
+            resize,
+            |n| linear(n, $gates),
+        )
     };
 }
 
@@ -218,6 +228,16 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let Some(kept) = (cut.kept)(r.value, 2) else { return Ok(Vec::new()) };
     let units = i64::try_from(kept.len()).map_err(|_| OpError::Overflow)?;
     Ok(vec![Edit::Attr("hidden_size", Attr::Int(units))]) // R7
+}
+
+/// R8
+fn linear(node: &NodeRef, gates: u64) -> Result<Option<InnerMap>, OpError> {
+    let v = Layer::view(node, gates)?;
+    let constant = v.w.tensor.is_some() && node.input(BIAS).is_none_or(|b| b.tensor.is_some());
+    let (Some(directions), Some(rows)) = (v.w.size(0), v.w.size(1)) else { return Ok(None) };
+    let row = |d: u64, r: u64| (d * 2 * rows + r) as usize;
+    let places = || (0..directions).flat_map(|d| (0..rows).map(move |r| row(d, r))).collect();
+    Ok(constant.then(|| InnerMap { x: X, w: W, bias: BIAS, bias_dims: vec![directions, 2 * rows], places: places() }))
 }
 
 #[cfg(test)]

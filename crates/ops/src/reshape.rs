@@ -257,27 +257,37 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     let entries = wanted(node)?;
     let Some(sizes) = cut.shape(y.value).filter(|_| cut.any()) else { return Ok(Vec::new()) };
-    let copies = node.int_or("allowzero", 0)? == 0;
-    let entry = |axis: usize| entries.as_ref().and_then(|e| e.get(axis)).and_then(Dim::as_const);
-    let mut hole_free = (0..sizes.len()).all(|a| entry(a) != Some(-1));
+    let entries = entries.as_ref();
+    let entry = |axis: usize| entries.and_then(|e| e.get(axis)).and_then(Dim::as_const);
+    // Where no axis is empty, entry 0 can copy whatever the attribute says of it.
+    let literal = node.int_or("allowzero", 0)? != 0;
+    let copies = !literal || sizes.iter().all(|d| d.as_const() != Some(0));
+    let copied = |axis: usize, size: &Dim| {
+        copies && axis < x.rank().unwrap_or(0) && cut.dim(x.value, axis).as_ref() == Some(size)
+    };
+    let open =
+        |(axis, size): &(usize, &Dim)| entry(*axis) == Some(-1) || size.as_const().is_none() && !copied(*axis, size);
+    let holes = sizes.iter().enumerate().filter(open).count();
+    // Where some sizes must be computed in any case, those that are stay.
+    let computed = |axis: usize, size: &Dim| holes > 1 && entries.and_then(|e| e.get(axis)) == Some(size);
     let mut dims = Vec::with_capacity(sizes.len());
+    let mut zeros = false;
     for (axis, size) in sizes.into_iter().enumerate() {
-        let copied = copies && axis < x.rank().unwrap_or(0) && cut.dim(x.value, axis).as_ref() == Some(&size);
+        let copied = copied(axis, &size);
         dims.push(match entry(axis) {
             Some(-1) => Dim::from(-1),
             Some(0) if copied => Dim::from(0),
-            _ if size.as_const().is_some() => size,
+            _ if size.as_const().is_some() || computed(axis, &size) => size,
             // A size that is known only at run time is better copied or left over than computed.
-            _ if copied => Dim::from(0),
-            _ if hole_free => {
-                hole_free = false;
-                Dim::from(-1)
+            _ if copied => {
+                zeros = true;
+                Dim::from(0)
             }
+            _ if holes == 1 => Dim::from(-1),
             _ => size,
         });
     }
-    // R6
-    if entries.as_ref() == Some(&dims) {
+    if entries == Some(&dims) {
         return Ok(Vec::new());
     }
     if node.opset < 5 {
@@ -285,7 +295,11 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         let sizes = sizes.ok_or(OpError::Unsupported("an attribute cannot hold a size known only at run time"))?;
         return Ok(vec![Edit::Attr("shape", Attr::Ints(sizes))]);
     }
-    Ok(vec![Edit::Content { operand: 1, dims }])
+    let mut edits = vec![Edit::Content { operand: 1, dims }]; // R6
+    if zeros && literal {
+        edits.push(Edit::NoAttr("allowzero"));
+    }
+    Ok(edits)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! before 10.
 //!  R1  Along a sliced axis of static length, slot i of y is slot `start + i·step` of x.
 //!  R2  Every other axis of y is the same axis of x, and so is one that is taken whole.
-//!  R3  Ranges that are not constant, steps on more than one axis, and ranges of dynamic axes freeze the axis.
-//!  R4  After a cut a range of step 1 starts at the first kept slot of the old range and ends after the last; with
-//!      another step the node becomes a `Gather`.
+//!  R3  Ranges that are not constant, steps beyond ±1 on one axis of several, and ranges of dynamic axes freeze the axis.
+//!  R4  After a cut a range of step 1 starts at the first kept slot of the old range and ends after the last. With
+//!      another step it holds the places of the kept slots; where these are not equally far apart, the node becomes a
+//!      `Gather`.
 
 use crate::content::{freeze_sizes, unnamed};
 use crate::work::moves;
@@ -160,7 +161,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
             (Some(len), None) => r.tie(x.axis(axis), y.axis(axis), len, "R2"),
             (Some(len), Some(cut)) => match cut.range(len) {
                 Some(range) if range.whole(len) => r.tie(x.axis(axis), y.axis(axis), len, "R2"),
-                Some(range) if range.count > 0 && (range.step == 1 || cuts.len() == 1) => {
+                Some(range) if range.count > 0 && (range.step.abs() == 1 || cuts.len() == 1) => {
                     link(x.axis(axis), y.axis(axis), range, r)?;
                 }
                 _ => {
@@ -191,19 +192,27 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let read = |index, name| list(node, index, name).map(|l| l.flatten().unwrap_or_default());
     let (old_starts, old_ends) = (read(1, "starts")?, read(2, "ends")?);
     let (mut starts, mut ends) = (old_starts.clone(), old_ends.clone());
+    let old_steps = read(4, "steps")?;
+    let mut steps = old_steps.clone();
     for (i, c) in cuts.iter().enumerate() {
         let (Some(kept), Some(len)) = ((cut.kept)(x.value, c.axis), x.size(c.axis)) else { continue };
         let Some(range) = c.range(len) else { continue };
         if range.step != 1 {
             let place = |s: u64| kept.iter().position(|&k| u64::from(k) == s).map(|p| p as i64);
-            return Ok(vec![Edit::Gather { axis: c.axis, indices: range.slots().filter_map(place).collect() }]); // R4
+            let places: Vec<i64> = range.slots().filter_map(place).collect();
+            let Some((start, end, step)) = progression(&places, range.step, kept.len()) else {
+                return Ok(vec![Edit::Gather { axis: c.axis, indices: places }]); // R4
+            };
+            (starts[i], ends[i], steps[i]) = (start.into(), end.into(), step.into());
+            continue;
         }
         let before = |slot: u64| Dim::from(kept.iter().filter(|&&k| u64::from(k) < slot).count() as i64);
         starts[i] = before(range.start);
         ends[i] = before(range.start + range.count);
     }
     let mut edits = Vec::new();
-    for (operand, name, old, new) in [(1, "starts", old_starts, starts), (2, "ends", old_ends, ends)] {
+    let lists = [(1, "starts", old_starts, starts), (2, "ends", old_ends, ends), (4, "steps", old_steps, steps)];
+    for (operand, name, old, new) in lists {
         if old == new {
             continue;
         }
@@ -214,6 +223,22 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         });
     }
     Ok(edits)
+}
+
+/// Start, end and step of a range of an axis of length `len` that holds `places`, if they are equally far apart. A
+/// single place keeps the step that there was.
+fn progression(places: &[i64], old: i64, len: usize) -> Option<(i64, i64, i64)> {
+    let (&first, &last) = (places.first()?, places.last()?);
+    let step = match places {
+        [a, b, ..] => b - a,
+        _ => old,
+    };
+    if places.windows(2).any(|w| w[1] - w[0] != step) {
+        return None;
+    }
+    // An end before the first slot is counted from the back: −1 would be the last slot.
+    let end = last + step.signum();
+    Some((first, if end < 0 { -(i64::try_from(len).ok()?) - 1 } else { end }, step))
 }
 
 #[cfg(test)]
@@ -262,6 +287,18 @@ mod tests {
         let text = slice("n,8", [-4, i64::MAX, 1, 1]);
         check_resize(&text, &[("x", 1, &[0, 3, 5, 7])], &["operand 1 = 2", "operand 2 = 4"]);
         check_resize(&text, &[("x", 1, &[4, 6])], &["operand 1 = 0", "operand 2 = 2"]);
+    }
+    #[test]
+    fn a_backward_range_stays_one() {
+        let text = slice("n,8", [-1, i64::MIN, 1, -1]);
+        check_resize(&text, &[("x", 1, &[0, 3, 5])], &["operand 1 = 2", "operand 2 = -4"]);
+    }
+    #[test]
+    fn a_strided_range_stays_one_where_distances_are_equal() {
+        let text = slice("n,8", [0, 8, 1, 2]);
+        check_resize(&text, &[("x", 1, &[0, 1, 2, 4])], &["gather 1: [0, 2, 3]"]);
+        check_resize(&text, &[("x", 1, &[0, 2, 5, 6])], &["gather 1: [0, 1, 3]"]);
+        check_resize(&text, &[("x", 1, &[0, 2, 4, 5])], &["operand 2 = 3", "operand 4 = 1"]);
     }
     #[test]
     fn a_strided_range_becomes_a_gather() {

@@ -146,7 +146,7 @@ pub(crate) fn check_resize(text: &str, cuts: &[(&str, usize, &[u32])], expect: &
 pub(crate) fn linear(text: &str) -> Result<Option<Contraction>, OpError> {
     on_last(text, &[], |_, def, node| match def.linear {
         LinearRule::By(rule) => rule(node),
-        LinearRule::Never => Ok(None),
+        LinearRule::Inner(_) | LinearRule::Never => Ok(None),
     })
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn linear(text: &str) -> Result<Option<Contraction>, OpError> {
 #[track_caller]
 pub(crate) fn affine(text: &str) -> Result<Option<ChannelAffine>, OpError> {
     on_last(text, &[], |_, def, node| match def.affine {
-        Affine::By(rule) => rule(node),
+        Affine::By(rule) | Affine::Sum(rule) => rule(node),
         Affine::Never => Ok(None),
     })
 }

@@ -2,8 +2,7 @@
 
 use sparsec_analysis::{Inferred, infer, node_ref};
 use sparsec_ir::{
-    Affine, AxisRef, Dim, Edit, Fact, Model, NodeId, NodeRef, Relate, Relation, Relations, Resize, Resized, Row,
-    ValueId,
+    AxisRef, Dim, Edit, Fact, Model, NodeId, NodeRef, Relate, Relation, Relations, Resize, Resized, Row, ValueId,
 };
 
 struct Subject {
@@ -121,7 +120,7 @@ pub(crate) fn check_resize(text: &str, kept: &[(&str, usize, &[u32])], expect: &
 #[track_caller]
 pub(crate) fn check_affine(text: &str, expect: Option<(usize, &[f64], &[f64])>) {
     let s = Subject::of(text);
-    let Affine::By(affine) = s.def().affine else { panic!("never affine") };
+    let Some(affine) = s.def().affine.rule() else { panic!("never affine") };
     let found = affine(&s.node()).unwrap();
     assert_eq!(found.as_ref().map(|f| (f.axis, f.scale.as_slice(), f.shift.as_slice())), expect);
 }

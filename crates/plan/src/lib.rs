@@ -2,7 +2,7 @@
 //!
 //! ```
 //! let plan: sparsec_plan::Plan = sparsec_plan::Plan::parse(
-//!     "version: 1\ngroups:\n  - id: conv1.weight:0\n    units: 8\n    keep: 0-3, 6\n",
+//!     "schema: sparsec/plan@1\ngroups:\n  - id: conv1.weight:0\n    units: 8\n    keep: 0-3, 6\n",
 //! ).unwrap();
 //! assert_eq!(plan.groups[0].keep.indices(), [0, 1, 2, 3, 6]);
 //! ```
@@ -10,7 +10,8 @@
 mod indices;
 mod plan;
 mod search;
+mod walk;
 
 pub use indices::Indices;
 pub use plan::{GroupPlan, Plan, PlanError};
-pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search};
+pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search, search_from};

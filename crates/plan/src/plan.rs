@@ -2,19 +2,20 @@
 
 use crate::Indices;
 use serde::{Deserialize, Serialize};
+use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 use sparsec_analysis::{Channels, Removal};
 use thiserror::Error;
 
-/// Version of the plan format that this build writes and reads.
-const VERSION: u32 = 1;
+/// Form of the plans that this build writes and reads.
+const SCHEMA: &str = "sparsec/plan@1";
 
 /// Which units of each group stay. Groups that are not listed stay whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Format version.
-    pub version: u32,
+    /// Form of the file: `sparsec/plan@1`.
+    pub schema: String,
     /// SHA-256 of the model file that the plan was made for; checked when it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_sha256: Option<String>,
@@ -44,18 +45,28 @@ pub struct GroupPlan {
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// The text is not a plan.
-    #[error("not a plan: {detail}")]
+    #[error("not a plan: line {line}, column {column}: {message}")]
     Syntax {
-        /// What the parser says, with line and column.
-        detail: String,
+        /// Line, from 1; 0 where it is not known.
+        line: u64,
+        /// Column, from 1; 0 where it is not known.
+        column: u64,
+        /// What the parser says.
+        message: String,
     },
-    /// Another format version.
-    #[error("plan format version {found}, but this build reads version {expected}")]
-    Version {
-        /// Version in the file.
-        found: u32,
-        /// Version this build reads.
-        expected: u32,
+    /// A plan of another form.
+    #[error("the plan is of form `{found}`, and this build reads `{expected}`")]
+    Schema {
+        /// Form that the file states.
+        found: String,
+        /// Form that this build reads.
+        expected: &'static str,
+    },
+    /// The plan cannot be written as YAML.
+    #[error("cannot write the plan as YAML: {message}")]
+    Write {
+        /// What is wrong.
+        message: String,
     },
     /// The model has no such group.
     #[error("group `{id}` is not in the model; it has {known}")]
@@ -99,6 +110,17 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    fn yaml(error: &serde_saphyr::Error) -> Self {
+        let error = error.without_snippet();
+        let (line, column) = error.location().map_or((0, 0), |l| (l.line(), l.column()));
+        // The text of a hostile file may reach the message: control characters must not reach a terminal.
+        let message = DefaultMessageFormatter.format_message(error);
+        let message = message.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
+        Self::Syntax { line, column, message: message.collect() }
+    }
+}
+
 impl Plan {
     /// The plan of a removal: every group that loses a unit.
     pub fn of(channels: &Channels, removal: &Removal) -> Self {
@@ -112,19 +134,19 @@ impl Plan {
                 why: None,
             })
         });
-        Self { version: VERSION, model_sha256: None, target: None, groups: groups.collect() }
+        Self { schema: SCHEMA.to_string(), model_sha256: None, target: None, groups: groups.collect() }
     }
     /// Reads a plan from YAML.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let plan: Self = serde_saphyr::from_str(text).map_err(|e| PlanError::Syntax { detail: e.to_string() })?;
-        if plan.version != VERSION {
-            return Err(PlanError::Version { found: plan.version, expected: VERSION });
+        let plan: Self = serde_saphyr::from_str(text).map_err(|e| PlanError::yaml(&e))?;
+        if plan.schema != SCHEMA {
+            return Err(PlanError::Schema { found: plan.schema, expected: SCHEMA });
         }
         Ok(plan)
     }
     /// The plan as YAML.
     pub fn to_yaml(&self) -> Result<String, PlanError> {
-        serde_saphyr::to_string(self).map_err(|e| PlanError::Syntax { detail: e.to_string() })
+        serde_saphyr::to_string(self).map_err(|e| PlanError::Write { message: e.to_string() })
     }
     /// What leaves the model whose channels are given.
     pub fn removal(&self, channels: &Channels) -> Result<Removal, PlanError> {

@@ -5,6 +5,7 @@
 //! the cost it saves, re-priced with the true cost model, until every limit holds; then it gives back what the last
 //! steps took too much and exchanges units between groups while that lowers the error.
 
+use crate::walk::Walk;
 use thiserror::Error;
 
 /// What a plan costs.
@@ -96,8 +97,10 @@ impl Curve {
 
 /// What the search asks about counts of units kept, one for each group.
 pub trait Evaluate {
-    /// Cost of keeping so many units of each group.
+    /// Cost of keeping so many units of each group. The next question differs in a group or two.
     fn price(&self, keep: &[u32]) -> Price;
+    /// Other groups on whose counts it hangs what a count of `group` changes in the price, memory aside.
+    fn coupled(&self, group: usize) -> &[usize];
     /// Whether the caller wants to stop.
     fn interrupted(&self) -> bool;
 }
@@ -125,172 +128,36 @@ pub enum SearchError {
 
 /// Finds counts whose price holds every limit with little error; where that is impossible, the cheapest there are.
 pub fn search(curves: &[Curve], limits: &[Limit], model: &dyn Evaluate) -> Result<Outcome, SearchError> {
-    let mut s = Search { curves, limits, model, at: full(curves), locked: None };
-    s.descend()?;
-    s.climb()?;
-    s.reconsider()?;
-    s.exchange()?;
-    let keep = s.keep(&s.at);
-    let price = model.price(&keep);
+    let full = curves.iter().map(|c| c.counts.len() - 1).collect();
+    let mut walk = Walk::new(curves, limits, model, full);
+    walk.measure()?;
+    let start = walk.clone();
+    walk.descend()?;
+    walk.climb()?;
+    walk.reconsider(&start)?;
+    walk.exchange()?;
+    Ok(outcome(&walk, limits))
+}
+
+/// [`search`] from counts that were found for wider limits: quicker, and not much worse.
+pub fn search_from(
+    keep: &[u32],
+    curves: &[Curve],
+    limits: &[Limit],
+    model: &dyn Evaluate,
+) -> Result<Outcome, SearchError> {
+    let nearest = |(k, c): (&u32, &Curve)| c.counts.partition_point(|n| n < k).min(c.counts.len() - 1);
+    let mut walk = Walk::new(curves, limits, model, keep.iter().zip(curves).map(nearest).collect());
+    walk.descend()?;
+    walk.climb()?;
+    walk.exchange()?;
+    Ok(outcome(&walk, limits))
+}
+
+fn outcome(walk: &Walk, limits: &[Limit]) -> Outcome {
+    let price = walk.price();
     let unmet = limits.iter().filter(|l| l.kind.of(&price) > l.at_most).map(|l| l.kind).collect();
-    Ok(Outcome { keep, price, error: s.error(&s.at), unmet })
-}
-
-/// Every group whole.
-fn full(curves: &[Curve]) -> Vec<usize> {
-    curves.iter().map(|c| c.counts.len() - 1).collect()
-}
-
-struct Search<'a> {
-    curves: &'a [Curve],
-    limits: &'a [Limit],
-    model: &'a dyn Evaluate,
-    /// Position of each group on its curve.
-    at: Vec<usize>,
-    /// A group that the descent leaves whole.
-    locked: Option<usize>,
-}
-
-impl Search<'_> {
-    fn keep(&self, at: &[usize]) -> Vec<u32> {
-        at.iter().zip(self.curves).map(|(i, c)| c.counts[*i]).collect()
-    }
-    fn error(&self, at: &[usize]) -> f64 {
-        at.iter().zip(self.curves).map(|(i, c)| c.error[*i]).sum()
-    }
-    /// Sum over the limits of how far the price is beyond them, relative; 0 where all hold.
-    fn excess(&self, at: &[usize]) -> f64 {
-        let price = self.model.price(&self.keep(at));
-        let beyond = |l: &Limit| ((l.kind.of(&price) - l.at_most) / l.at_most.max(f64::MIN_POSITIVE)).max(0.0);
-        self.limits.iter().map(beyond).sum()
-    }
-    fn pause(&self) -> Result<(), SearchError> {
-        if self.model.interrupted() { Err(SearchError::Interrupted) } else { Ok(()) }
-    }
-
-    /// Takes the cheapest jump until every limit holds or nothing is left to take. Jumps of any length are looked at,
-    /// since a stair of the target may make a short one worthless.
-    fn descend(&mut self) -> Result<(), SearchError> {
-        let mut excess = self.excess(&self.at);
-        while excess > 0.0 {
-            self.pause()?;
-            let mut best: Option<(f64, usize, usize, f64)> = None;
-            for g in (0..self.at.len()).filter(|g| self.locked != Some(*g)) {
-                let from = self.at[g];
-                for to in (0..from).rev() {
-                    let mut trial = self.at.clone();
-                    trial[g] = to;
-                    let left = self.excess(&trial);
-                    let saved = excess - left;
-                    if saved <= 0.0 {
-                        continue;
-                    }
-                    let curve = &self.curves[g];
-                    // The added constant prefers a large saving among cuts that cost (nearly) nothing.
-                    let score = (curve.error[to] - curve.error[from] + 1e-9) / saved;
-                    if best.is_none_or(|b| score < b.0) {
-                        best = Some((score, g, to, left));
-                    }
-                    if left == 0.0 {
-                        break; // a longer jump saves nothing more
-                    }
-                }
-            }
-            match best {
-                Some((_, g, to, left)) => {
-                    self.at[g] = to;
-                    excess = left;
-                }
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives back units while every limit still holds, most error first.
-    fn climb(&mut self) -> Result<(), SearchError> {
-        if self.excess(&self.at) > 0.0 {
-            return Ok(());
-        }
-        loop {
-            self.pause()?;
-            let mut best: Option<(f64, usize)> = None;
-            for g in 0..self.at.len() {
-                if self.at[g] + 1 >= self.curves[g].counts.len() {
-                    continue;
-                }
-                let mut trial = self.at.clone();
-                trial[g] += 1;
-                let gain = self.curves[g].error[self.at[g]] - self.curves[g].error[trial[g]];
-                if best.is_none_or(|b| gain > b.0) && self.excess(&trial) == 0.0 {
-                    best = Some((gain, g));
-                }
-            }
-            match best {
-                Some((_, g)) => self.at[g] += 1,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// Tries, for each group that was cut, how the descent goes without touching it: an early step that looked cheap may
-    /// have been what made later ones dear, as when it left the target's fast path.
-    fn reconsider(&mut self) -> Result<(), SearchError> {
-        for g in 0..self.at.len() {
-            if self.at[g] + 1 == self.curves[g].counts.len() {
-                continue;
-            }
-            let mut other = Search {
-                curves: self.curves,
-                limits: self.limits,
-                model: self.model,
-                at: full(self.curves),
-                locked: Some(g),
-            };
-            other.descend()?;
-            other.climb()?;
-            let worth = |s: &Self| (s.excess(&s.at), s.error(&s.at));
-            if worth(&other) < worth(self) {
-                self.at = other.at;
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves one group down and another up while that lowers the error within the limits.
-    fn exchange(&mut self) -> Result<(), SearchError> {
-        if self.excess(&self.at) > 0.0 {
-            return Ok(());
-        }
-        // Each exchange lowers the error, so this ends; the cap bounds the time on models with hundreds of groups.
-        for _ in 0..4 * self.at.len() {
-            self.pause()?;
-            let now = self.error(&self.at);
-            let mut best: Option<(f64, Vec<usize>)> = None;
-            for up in 0..self.at.len() {
-                let reach = self.curves[up].counts.len() - 1 - self.at[up];
-                for rise in 1..=reach.min(2) {
-                    for down in (0..self.at.len()).filter(|d| *d != up) {
-                        for fall in 1..=self.at[down].min(2) {
-                            let mut trial = self.at.clone();
-                            trial[up] += rise;
-                            trial[down] -= fall;
-                            let error = self.error(&trial);
-                            let better = error < now * (1.0 - 1e-9) && best.as_ref().is_none_or(|b| error < b.0);
-                            if better && self.excess(&trial) == 0.0 {
-                                best = Some((error, trial));
-                            }
-                        }
-                    }
-                }
-            }
-            match best {
-                Some((_, at)) => self.at = at,
-                None => break,
-            }
-        }
-        self.climb()
-    }
+    Outcome { keep: walk.keep().to_vec(), price, error: walk.error(), unmet }
 }
 
 #[cfg(test)]
@@ -303,6 +170,9 @@ mod tests {
         fn price(&self, keep: &[u32]) -> Price {
             let (a, b) = (f64::from(keep[0]), f64::from(keep[1]));
             Price { macs: 3.0 * a + a * b + 5.0 * b, ..Price::default() }
+        }
+        fn coupled(&self, group: usize) -> &[usize] {
+            [&[1], &[0]][group]
         }
         fn interrupted(&self) -> bool {
             false
@@ -344,5 +214,76 @@ mod tests {
             }
         }
         assert_eq!(out.error, best);
+    }
+
+    /// A chain of layers of which each contracts what the one before makes; counts what it is asked.
+    struct Counting {
+        neighbours: Vec<Vec<usize>>,
+        asked: std::cell::Cell<u64>,
+        patience: u64,
+    }
+    impl Counting {
+        fn new(groups: usize, patience: u64) -> Self {
+            let near = |g: usize| (g.saturating_sub(1)..(g + 2).min(groups)).filter(|o| *o != g).collect();
+            Self { neighbours: (0..groups).map(near).collect(), asked: std::cell::Cell::new(0), patience }
+        }
+    }
+    impl Evaluate for Counting {
+        fn price(&self, keep: &[u32]) -> Price {
+            self.asked.set(self.asked.get() + 1);
+            let ends = 3 * (keep[0] + keep[keep.len() - 1]);
+            let inner = keep.windows(2).map(|w| w[0] * w[1]).sum::<u32>();
+            // Time goes in stairs of 8 channels.
+            let up = |k: u32| f64::from(k.next_multiple_of(8));
+            let time = keep.windows(2).map(|w| up(w[1]) * f64::from(w[0])).sum();
+            Price { macs: f64::from(ends + inner), latency_ms: time, memory: f64::from(inner), ..Price::default() }
+        }
+        fn coupled(&self, group: usize) -> &[usize] {
+            &self.neighbours[group]
+        }
+        fn interrupted(&self) -> bool {
+            self.asked.get() >= self.patience
+        }
+    }
+
+    fn curves(groups: usize) -> Vec<Curve> {
+        let counts: Vec<u32> = (1..=16).map(|i| i * 4).collect();
+        let height = |g: usize| 1.0 + (g * 7919 % 101) as f64;
+        let of = |g: usize| counts.iter().map(|c| height(g) * (1.0 - f64::from(*c) / 64.0).powi(2)).collect();
+        (0..groups).map(|g| Curve::new(counts.clone(), of(g))).collect()
+    }
+
+    #[test]
+    fn a_hundred_groups_take_few_prices_and_hundreds_not_many_more_each() {
+        let asked = |groups: usize, kind: LimitKind| {
+            let (model, curves) = (Counting::new(groups, u64::MAX), curves(groups));
+            let whole = model.price(&vec![64; groups]);
+            let out = search(&curves, &[Limit { kind, at_most: 0.5 * kind.of(&whole) }], &model).unwrap();
+            assert!(out.unmet.is_empty());
+            model.asked.get()
+        };
+        let hundred = [LimitKind::Macs, LimitKind::Latency, LimitKind::Memory].map(|kind| asked(100, kind));
+        assert_eq!(hundred, [131_954, 111_536, 260_575]);
+        assert!(asked(300, LimitKind::Macs) < 3 * hundred[0]);
+    }
+
+    #[test]
+    fn a_search_stops_at_the_next_price_when_asked_to() {
+        for patience in [1, 50, 2_000, 20_000] {
+            let model = Counting::new(40, patience);
+            let limit = Limit { kind: LimitKind::Macs, at_most: 70_000.0 };
+            assert_eq!(search(&curves(40), &[limit], &model), Err(SearchError::Interrupted));
+            assert_eq!(model.asked.get(), patience);
+        }
+    }
+
+    #[test]
+    fn a_search_that_goes_on_from_a_plan_holds_the_tighter_limit() {
+        let (model, curves) = (Counting::new(20, u64::MAX), curves(20));
+        let limit = |at_most| [Limit { kind: LimitKind::Macs, at_most }];
+        let wide = search(&curves, &limit(50_000.0), &model).unwrap();
+        let tight = search_from(&wide.keep, &curves, &limit(40_000.0), &model).unwrap();
+        let fresh = search(&curves, &limit(40_000.0), &model).unwrap();
+        assert!(tight.price.macs <= 40_000.0 && tight.error <= 1.02 * fresh.error, "{} {}", tight.error, fresh.error);
     }
 }

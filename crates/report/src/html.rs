@@ -104,6 +104,7 @@ impl Page {
         let frozen = frozen(&r.frozen);
         let (old, new) = (&r.before.memory_bytes, &r.after.memory_bytes);
         let peaks = (text::bytes(old.lower_bound), text::bytes(new.lower_bound));
+        let held = (text::bytes(old.activations), text::bytes(new.activations));
         Self {
             model: text::clean(&r.model),
             target: text::clean(&r.target.name),
@@ -115,7 +116,11 @@ impl Page {
             kernels,
             kernels_left_out,
             memory: chart::memory_chart(&r.before.timeline, &r.after.timeline),
-            memory_text: format!("Largest live set of activations: {} before, {} after.", peaks.0, peaks.1),
+            memory_text: format!(
+                "The largest set that lives at once takes {} before and {} after: no runtime can do with less. With the buffers that \
+                 this target's runtime plans, it is {} and {}.",
+                peaks.0, peaks.1, held.0, held.1
+            ),
             groups_left_out: groups.len().saturating_sub(MAX_ROWS),
             groups: groups.into_iter().take(MAX_ROWS).map(group).collect(),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
@@ -167,7 +172,8 @@ fn cards(r: &Report) -> Vec<Card> {
     };
     let (bm, am) = (b.memory_bytes, a.memory_bytes);
     let mut memory = whole("Peak memory", bm.peak, am.peak, text::bytes);
-    memory.more = format!("{} weights, {} activations", text::bytes(am.weights), text::bytes(am.activations));
+    memory.more =
+        format!("{} weights, {} activations as planned", text::bytes(am.weights), text::bytes(am.activations));
     let mut cards = vec![latency];
     cards.extend(metric(b.metric.as_ref(), a.metric.as_ref()));
     cards.push(memory);
@@ -233,14 +239,15 @@ fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
     let after = after?;
     // Four digits that count, for percentages as for divergences near 0.
     let digits = if after.value.abs() >= 10.0 { 2 } else { 4 };
-    let show = |v: f64| format!("{v:.digits$}");
+    let unit = if after.unit.is_empty() { String::new() } else { format!(" {}", text::clean(&after.unit)) };
+    let show = |v: f64| format!("{v:.digits$}{unit}");
     let before = before.filter(|b| b.name == after.name);
     let change = before.map(|b| after.value - b.value);
     let worse = before.map(|b| match after.better {
         Better::Higher => b.value.total_cmp(&after.value),
         Better::Lower => after.value.total_cmp(&b.value),
     });
-    let signed = |d: f64| if d < 0.0 { format!("−{:.digits$}", -d) } else { format!("+{d:.digits$}") };
+    let signed = |d: f64| format!("{}{:.digits$}", if d < 0.0 { '−' } else { '+' }, d.abs());
     let samples = if after.samples == 1 { "1 sample".to_string() } else { format!("{} samples", after.samples) };
     Some(Card {
         title: format!("Metric: {}", text::clean(&after.name)),

@@ -109,9 +109,9 @@ pub struct Memory {
     pub peak: u64,
     /// For weights.
     pub weights: u64,
-    /// For activations.
+    /// For activations, as the runtime plans its buffers.
     pub activations: u64,
-    /// Largest live set of activations.
+    /// Largest set of activations that live at once: no runtime can hold less.
     pub lower_bound: u64,
 }
 
@@ -122,6 +122,9 @@ pub struct Metric {
     pub name: String,
     /// Value.
     pub value: f64,
+    /// Unit of the value: `%`, or nothing.
+    #[serde(default)]
+    pub unit: String,
     /// Samples that it was measured on.
     pub samples: u64,
     /// Which way is better.
@@ -182,7 +185,7 @@ pub struct Limit {
     pub asked: f64,
     /// What was reached.
     pub reached: f64,
-    /// Unit of both: `ms`, `B`, `mJ`, `MAC`, `points`, or nothing.
+    /// Unit of both: `ms`, `B`, `mJ`, `MAC`, `points`, `nats`, the name of a metric, or nothing.
     pub unit: String,
     /// Whether it holds.
     pub met: bool,

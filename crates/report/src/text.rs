@@ -1,8 +1,9 @@
 //! Numbers and names as people read them.
 
-/// Three significant digits.
+/// Three significant digits; two decimals from 0.1 up.
 pub(crate) fn significant(v: f64) -> String {
     match v.abs() {
+        a if a > 0.0 && a < 0.0995 => format!("{v:.*}", (2.0 - a.log10().floor()).min(12.0) as usize),
         a if a >= 99.95 => format!("{v:.0}"),
         a if a >= 9.995 => format!("{v:.1}"),
         _ => format!("{v:.2}"),
@@ -120,6 +121,12 @@ mod tests {
         assert_eq!([count(999_999), count(1_814_073_344)], ["1.00 M", "1.81 G"]);
         assert_eq!([bytes(12), bytes(1024), bytes(47_000_000)], ["12 B", "1.00 KiB", "44.8 MiB"]);
         assert_eq!([time(0.0), time(0.0123), time(1.5), time(12_345.0)], ["0 µs", "12.3 µs", "1.50 ms", "12.3 s"]);
+    }
+
+    #[test]
+    fn small_figures_of_a_metric_keep_their_digits() {
+        assert_eq!([in_unit(0.001_234, "nats"), in_unit(0.0, "nats")], ["0.00123 nats", "0.00 nats"]);
+        assert_eq!(in_unit(1.5, "points"), "1.50 points");
     }
 
     #[test]

@@ -38,7 +38,13 @@ fn side(scale: f64, metric: f64) -> Side {
         macs: whole(4e7),
         params: whole(1e6),
         file_bytes: whole(4e6),
-        metric: Some(Metric { name: "top1".to_string(), value: metric, samples: 1000, better: Better::Higher }),
+        metric: Some(Metric {
+            name: "top1".to_string(),
+            value: metric,
+            unit: "%".to_string(),
+            samples: 1000,
+            better: Better::Higher,
+        }),
         nodes: vec![node("conv1", "convolution", 0.5), fused, node("conv2", &format!("width x{scale}"), scale)],
         timeline: vec![moment("conv1", 3e5), moment("conv2", 5e5)],
     }

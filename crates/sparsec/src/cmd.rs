@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod compile;
 mod compile_out;
 pub(crate) mod completions;
+pub(crate) mod curves;
 pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod explain;
@@ -24,16 +25,18 @@ pub(crate) mod why;
 use crate::cli::{Cli, Command};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::record;
 use crate::talk::Talk;
+use clap::ArgMatches;
 
-/// Runs a command.
-pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
+/// Runs a command; `matches` are what `cli` was made of.
+pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, CliError> {
     let talk = Talk::new(&cli.global);
     match cli.command {
         Command::Inspect(args) => inspect::run(&args, &cli.global, talk),
         Command::Estimate(args) => estimate::run(&args, &cli.global, talk),
         Command::Why(args) => why::run(&args, &cli.global, talk),
-        Command::Compile(args) => compile::run(&args, &cli.global, talk),
+        Command::Compile(args) => compile::run(&args, record::options(matches), &cli.global, talk),
         Command::Sensitivity(args) => sensitivity::run(&args, &cli.global, talk),
         Command::Plan(args) => plan::run(&args, &cli.global, talk),
         Command::Apply(args) => apply::run(&args, &cli.global, talk),
@@ -44,6 +47,6 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Bench(args) => bench::run(&args, &cli.global, talk),
         Command::Target(args) => target::run(&args, talk),
         Command::Explain(args) => explain::run(&args, talk),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, talk),
     }
 }

@@ -37,15 +37,15 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0003",
         "cannot write an output",
-        "A file could not be created, written or renamed. Files appear whole or not at all, so what was there before is unchanged.",
+        "A file could not be created, written or renamed, or a folder is where a file should be, or a file where a folder should be. Files appear whole or not at all, so what was there before is unchanged.",
         "look at the path, its permissions and the free space of the disk. The folder of the output must be writable, too: a \
          temporary file is made there.",
     ),
     entry(
         "S0004",
         "interrupted",
-        "Ctrl-C was pressed. Nothing was written; earlier outputs are whole.",
-        "run the command again. A second Ctrl-C ends the process at once.",
+        "Ctrl-C was pressed. No output was written; earlier ones are whole. `compile` and `sensitivity` keep what they had measured.",
+        "run the command again: it goes on from what was measured. A second Ctrl-C ends the process at once.",
     ),
     entry(
         "S0005",
@@ -219,8 +219,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0226",
         "inputs cannot be made up",
-        "To time a model without samples, every size of its inputs must be known.",
-        "pass `--batch N` for the first axis, or `--data` with samples.",
+        "To price or time a model without samples, every size of its inputs must be known, and only sizes that the model leaves open can be given.",
+        "pass `--batch N` for the first axis, `--dim NAME=N` with a name that the inputs have, or `--data` with samples.",
     ),
     entry(
         "S0301",
@@ -250,7 +250,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0401",
         "the plan cannot be read",
-        "The file is no plan, or of a version that this build does not read. The message gives line and column.",
+        "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
+         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`.",
         "compare with a plan that `sparsec plan` writes.",
     ),
     entry(
@@ -286,6 +287,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "check that model, smaller model and plan belong together; if they do, please report it.",
     ),
     entry(
+        "S0407",
+        "the smaller model is another one",
+        "Removing channels keeps inputs and outputs as they are: a model with others does not come from this dense model.",
+        "name the dense model first, then the one that `sparsec apply` or `sparsec compile` made of it.",
+    ),
+    entry(
         "S0411",
         "channels cannot be removed",
         "A node or constant cannot follow the cut. The message names it.",
@@ -302,6 +309,28 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "statistics cannot be computed",
         "A weight or activation is not what the measurement is made for. The message names it.",
         "try another runtime; where that fails too, please report it.",
+    ),
+    entry(
+        "S0414",
+        "few calibration samples",
+        "Units are ranked, and weights solved anew, by regression on activations. With fewer observations of an activation than it has channels, or fewer than \
+         32 samples that differ, regression fits the samples rather than the task, and the error that is measured is too small. No plan faster than the limits \
+         ask for is looked for then.",
+        "give as many samples as the message says, better a few hundred; they need no labels.",
+    ),
+    entry(
+        "S0415",
+        "units ordered by their weights",
+        "An activation does not vary over the samples, so nothing can be said of its channels by them. Their order is that of the squared L2 norm of their \
+         weights, the largest kept first.",
+        "look whether the samples are what the model is used for. Channels that are dead in training look like this, too, and may leave.",
+    ),
+    entry(
+        "S0416",
+        "the samples tell nothing",
+        "All elements of the inputs are the same, or no activation varies over the samples: one sample without positions, copies of one sample, a scale that \
+         makes all values nearly 0. Which channels matter cannot be known.",
+        "give samples as the model meets them in use. `--random-plan` cuts without samples.",
     ),
     entry(
         "S0501",

@@ -157,6 +157,32 @@ pub(crate) enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A folder where a file is to be written.
+    #[error("cannot write the file `{}`: it is a folder", path.display())]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file where a folder is to be written.
+    #[error("cannot write into the folder `{}`: it is a file", path.display())]
+    IsFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model that cannot come from another, whatever was cut.
+    #[error("`{}` is not made from `{}`: its {what} {found}, the other's {wanted}", pruned.display(), model.display())]
+    OtherFamily {
+        /// Model that should come from the other.
+        pruned: PathBuf,
+        /// The other.
+        model: PathBuf,
+        /// `inputs are` or `outputs are`.
+        what: &'static str,
+        /// What it has.
+        found: String,
+        /// What the other has.
+        wanted: String,
+    },
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
@@ -229,6 +255,7 @@ impl CliError {
             Self::Unmet { .. } => Exit::Limits,
             Self::Unequal { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
+            Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
             Self::NoLimit | Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
             Self::Runtime(e) => runtime_exit(e),
             Self::Target(TargetError::Unknown { .. }) => Exit::Usage,
@@ -252,7 +279,8 @@ impl CliError {
             Self::Unmet { .. } => "S0405",
             Self::Unequal { .. } => "S0406",
             Self::Report { .. } => "S0701",
-            Self::Write { .. } | Self::Stdout(_) => "S0003",
+            Self::Write { .. } | Self::Stdout(_) | Self::IsFile { .. } | Self::IsFolder { .. } => "S0003",
+            Self::OtherFamily { .. } => "S0407",
             Self::UnknownCode { .. } => "S0005",
             Self::NoLimit => "S0006",
             Self::Model(e) => model_code(e),
@@ -283,6 +311,9 @@ impl CliError {
             Self::Drive(e) => drive_help(e),
             Self::Text { source, .. } => source.help.map(str::to_string),
             Self::OtherModel { .. } => Some("make a plan for this model; drop `model_sha256` from the plan if the two differ in name only".into()),
+            Self::IsFile { .. } => Some("name another folder with `-o`, or move the file away".into()),
+            Self::IsFolder { .. } => Some("name a file in it".into()),
+            Self::OtherFamily { .. } => Some("the order is MODEL PRUNED: the dense model first".into()),
             Self::CurveForm { .. } => Some("measure them again with `sparsec sensitivity`".into()),
             Self::Unmet { .. } => Some("the plan is the cheapest there is; relax the limits, or see `sparsec inspect` for what is frozen".into()),
             Self::NoValue { near, .. } if !near.is_empty() => Some(format!("near names: {}", near.join(", "))),
@@ -318,7 +349,9 @@ fn runtime_exit(e: &RuntimeError) -> Exit {
 fn drive_exit(e: &DriveError) -> Exit {
     match e {
         _ if e.is_interruption() => Exit::Interrupted,
-        DriveError::OpenSize { .. } | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
+        DriveError::OpenSize { .. }
+        | DriveError::NoSuchSize { .. }
+        | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
         // What only a defect of a pass can bring about.
         DriveError::Pass(
             PassError::MissingArtifact { .. }
@@ -327,6 +360,7 @@ fn drive_exit(e: &DriveError) -> Exit {
             | PassError::NoFixpoint { .. },
         ) => Exit::Internal,
         DriveError::Runtime(e) => runtime_exit(e),
+        DriveError::Unequal { .. } => Exit::Gate,
         _ => Exit::Input,
     }
 }
@@ -345,7 +379,8 @@ fn drive_code(e: &DriveError) -> &'static str {
             | PassError::Broken { .. }
             | PassError::NoFixpoint { .. } => "S0303",
         },
-        DriveError::Plan(PlanError::Syntax { .. } | PlanError::Version { .. }) => "S0401",
+        DriveError::Plan(PlanError::Syntax { .. } | PlanError::Schema { .. }) => "S0401",
+        DriveError::Plan(PlanError::Write { .. }) => "S0003",
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
         DriveError::Calib(e) => calib_code(e),
@@ -353,12 +388,14 @@ fn drive_code(e: &DriveError) -> &'static str {
             RecoverError::Runtime(e) => runtime_code(e),
             RecoverError::Calib(e) => calib_code(e),
             RecoverError::Interrupted => "S0004",
-            RecoverError::Activation { .. } | RecoverError::NoValue { .. } => "S0413",
+            RecoverError::Activation { .. } => "S0413",
         },
         DriveError::Runtime(e) => runtime_code(e),
         DriveError::Output { .. } => "S0225",
-        DriveError::OpenSize { .. } => "S0226",
+        DriveError::OpenSize { .. } | DriveError::NoSuchSize { .. } => "S0226",
+        DriveError::NoInformation { .. } => "S0416",
         DriveError::NoSampleAxis { .. } => "S0205",
+        DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
     }
 }
@@ -378,8 +415,17 @@ fn calib_code(e: &CalibError) -> &'static str {
 fn drive_help(e: &DriveError) -> Option<String> {
     let help = match e {
         DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
+        DriveError::NoInformation { .. } => {
+            "look at the samples and their `--scale`; `--random-plan` cuts without samples"
+        }
         DriveError::NoSampleAxis { .. } => "export the model with a batch axis in front of every input",
+        DriveError::Unequal { .. } => {
+            "a rule of an operator is wrong: please report it, with the model if you may share it"
+        }
         DriveError::Curves { .. } => "measure this model's curves with `sparsec sensitivity`",
+        DriveError::Plan(PlanError::Syntax { .. } | PlanError::Schema { .. }) => {
+            "a plan starts with `schema: sparsec/plan@1`, then `groups:`, each with `id`, `units` and `keep`"
+        }
         DriveError::Plan(PlanError::NoSuchGroup { .. }) => "`sparsec inspect --groups` lists the groups",
         DriveError::Pass(PassError::UnknownPass { .. }) => "`sparsec opt --help` lists the passes",
         DriveError::Pass(

@@ -5,8 +5,10 @@ mod cmd;
 mod diagnostics;
 mod error;
 mod exit;
+mod held_back;
 mod infer;
 mod interrupt;
+mod names;
 mod output;
 mod progress;
 mod record;
@@ -16,15 +18,17 @@ mod talk;
 mod values;
 mod watch;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use exit::Exit;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_defect));
     interrupt::install();
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = cli::Cli::command().try_get_matches();
+    let (cli, matches) = match parsed.and_then(|m| Ok((cli::Cli::from_arg_matches(&m)?, m))) {
+        Ok(parsed) => parsed,
         Err(e) => {
             // Help and version are errors to clap, too; they go to standard output.
             let exit = if e.use_stderr() { Exit::Usage } else { Exit::Done };
@@ -32,7 +36,8 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    match std::panic::catch_unwind(|| cmd::run(cli)) {
+    // Nothing of what a panic may leave half changed is looked at afterwards.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| cmd::run(cli, &matches))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(error)) => {
             render::show(&error);

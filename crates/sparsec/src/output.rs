@@ -14,6 +14,19 @@ fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
     move |source| CliError::Write { path, source }
 }
 
+/// Refuses a place for a file where a folder is. Asked before the work is done, not after.
+pub(crate) fn expect_file(path: &Path) -> Result<(), CliError> {
+    if path.is_dir() { Err(CliError::IsFolder { path: path.to_path_buf() }) } else { Ok(()) }
+}
+
+/// Refuses a place for a folder where a file is.
+pub(crate) fn expect_folder(path: &Path) -> Result<(), CliError> {
+    match path.ancestors().find(|p| p.exists()) {
+        Some(found) if !found.is_dir() => Err(CliError::IsFile { path: found.to_path_buf() }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes one file.
 pub(crate) fn file(path: &Path, contents: &[u8]) -> Result<(), CliError> {
     let mut builder = tempfile::Builder::new();

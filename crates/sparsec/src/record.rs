@@ -1,15 +1,19 @@
 //! What a compilation leaves behind beside the model: the report and the lock.
 
+use crate::cli::{Cli, Global};
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
-use crate::table::{bytes, count, ms};
+use crate::names::Names;
+use crate::table::{bytes, count, ms, significant};
+use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 use sparsec::drive::{Curves, Decision, Prepared, Pricing};
-use sparsec_analysis::{AxisOwner, node_ref};
-use sparsec_ir::LinearRule;
+use sparsec_analysis::AxisOwner;
+use sparsec_ir::Model;
 use sparsec_plan::{Evaluate, Indices, Price};
 use sparsec_report::{Frozen, Group};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 /// The lock: what went in and what was decided, exactly.
@@ -18,15 +22,44 @@ pub(crate) struct Lock {
     pub(crate) schema: &'static str,
     pub(crate) tool: String,
     pub(crate) runtime: String,
-    pub(crate) inputs: BTreeMap<&'static str, LockedFile>,
+    pub(crate) inputs: BTreeMap<String, LockedFile>,
     pub(crate) target: LockedFile,
-    /// Options that the result depends on.
-    pub(crate) options: BTreeMap<String, String>,
+    /// Options that the result depends on, as they were given or by default.
+    pub(crate) options: BTreeMap<String, Vec<String>>,
     /// Seed of a random plan.
     pub(crate) seed: Option<u64>,
     /// Units kept of each group that was cut.
     pub(crate) kept: BTreeMap<String, Indices>,
     pub(crate) outputs: BTreeMap<&'static str, String>,
+}
+
+/// Arguments of `sparsec compile` that the lock holds in another form: as a file with its hash, the name and version of
+/// the runtime, the seed.
+const ELSEWHERE: &[&str] = &["model", "data", "eval", "target", "runtime", "random_plan", "ops"];
+/// Arguments that no byte of a result depends on.
+const WITHOUT_EFFECT: &[&str] = &["output", "json", "threads", "quiet", "verify_each", "print_after", "remarks"];
+
+/// What a lock says of the command line: every option but those above. A new one is recorded unless it is listed there.
+pub(crate) fn options(matches: &ArgMatches) -> BTreeMap<String, Vec<String>> {
+    let Some((name, given)) = matches.subcommand() else { return BTreeMap::new() };
+    let value = |id: String| {
+        let values = given.get_raw(&id)?.map(|v| v.to_string_lossy().into_owned()).collect();
+        Some((id, values))
+    };
+    recorded(name).into_iter().filter_map(value).collect()
+}
+
+/// Names of the options of a command that a lock records.
+fn recorded(command: &str) -> Vec<String> {
+    let mut cli = Cli::command();
+    cli.build();
+    let args = cli.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    let help = |a: &&clap::Arg| {
+        use clap::ArgAction::{Help, HelpLong, HelpShort, Version};
+        matches!(a.get_action(), Help | HelpLong | HelpShort | Version)
+    };
+    let ids = args.filter(|a| !help(a)).map(|a| a.get_id().to_string());
+    ids.filter(|id| !ELSEWHERE.contains(&id.as_str()) && !WITHOUT_EFFECT.contains(&id.as_str())).collect()
 }
 
 /// A file by its name and contents.
@@ -59,6 +92,22 @@ impl LockedFile {
         lines.sort();
         Ok(Self::known(path, &sha256(lines.concat().as_bytes())))
     }
+    /// A model's files by what they are to it: the model itself and those that its weights lie in; and the file that
+    /// teaches operators.
+    pub(crate) fn inputs(path: &Path, model: &Model, global: &Global) -> Result<BTreeMap<String, Self>, CliError> {
+        let mut out = BTreeMap::from([("model".to_string(), Self::known(path, &sha256_of(path)?))]);
+        let tensors = model.graph.values().filter_map(|(v, _)| model.graph.constant(v)?.external.as_ref());
+        let places = tensors.flat_map(|e| e.entries.iter().filter(|(key, _)| key == "location").map(|(_, at)| at));
+        for place in places {
+            if let Entry::Vacant(entry) = out.entry(format!("weights {place}")) {
+                entry.insert(Self::of(&path.parent().unwrap_or(Path::new("")).join(place))?);
+            }
+        }
+        if let Some(ops) = &global.ops {
+            out.insert("operators".to_string(), Self::of(ops)?);
+        }
+        Ok(out)
+    }
     /// A file whose hash is known.
     pub(crate) fn known(path: &Path, sha256: &str) -> Self {
         let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
@@ -69,24 +118,10 @@ impl LockedFile {
 /// The groups of a report. `curves` and `pricing` are there where units were ranked by data.
 pub(crate) fn groups(dense: &Prepared, decision: &Decision, measured: Option<(&Curves, &Pricing)>) -> Vec<Group> {
     let graph = &dense.model.graph;
-    let producers = producers(dense);
+    let names = Names::of(graph);
     let full = dense.whole();
     let mut out = Vec::new();
     for (i, g) in dense.channels.groups.iter().enumerate() {
-        let makers: Vec<&str> = g
-            .axes
-            .iter()
-            .filter_map(|(axis, _)| match dense.channels.axes.owner(*axis) {
-                AxisOwner::Value(v, a) => producers.get(&(graph.value(v).name.as_str(), a)).map(String::as_str),
-                AxisOwner::Virtual(_) | AxisOwner::Digit => None,
-            })
-            .collect();
-        let title = match makers[..] {
-            [] => g.id.clone(),
-            [a] => a.to_string(),
-            [a, b] => format!("{a}, {b}"),
-            [a, b, ..] => format!("{a}, {b} and {} more", makers.len() - 2),
-        };
         let kept = decision.keep[i];
         let (mut curve, mut macs_share, mut why) = (Vec::new(), 0.0, String::new());
         if let Some((curves, pricing)) = measured {
@@ -101,7 +136,7 @@ pub(crate) fn groups(dense: &Prepared, decision: &Decision, measured: Option<(&C
         }
         out.push(Group {
             id: g.id.clone(),
-            title,
+            title: names.title(dense, g),
             units: g.units.len() as u64,
             kept: u64::from(kept),
             axes: g.axes.iter().map(|(axis, _)| dense.channels.axes.label(graph, *axis)).collect(),
@@ -139,23 +174,6 @@ fn why_not_more(
     )
 }
 
-/// Weight axes that hold output channels, with the layer that they belong to.
-fn producers(dense: &Prepared) -> BTreeMap<(&str, u32), String> {
-    let graph = &dense.model.graph;
-    let mut out = BTreeMap::new();
-    for (id, node) in graph.nodes() {
-        let Some(LinearRule::By(rule)) = dense.table.get(&node.domain, &node.op).map(|d| d.linear) else { continue };
-        let Ok(Some(form)) = rule(&node_ref(&dense.model, &dense.facts, id)) else { continue };
-        if let Some(w) = node.inputs.get(form.w).copied().flatten() {
-            let weight = graph.value(w).name.as_str();
-            // PyTorch names weights after the layers of the source; nodes it only numbers.
-            let layer = weight.strip_suffix(".weight").map_or_else(|| graph.label(id), ToString::to_string);
-            out.entry((weight, form.w_out as u32)).or_insert(layer);
-        }
-    }
-    out
-}
-
 /// The frozen axes of a report.
 pub(crate) fn frozen(dense: &Prepared) -> Vec<Frozen> {
     let graph = &dense.model.graph;
@@ -177,6 +195,61 @@ pub(crate) fn figure(unit: &str, value: f64) -> String {
         "ms" => ms(value),
         "B" => bytes(value as u64),
         "points" => format!("{value:.2} points"),
+        "nats" | "mse" | "cosine" => format!("{} {unit}", significant(value)),
         _ => count(value as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    #[test]
+    fn every_option_of_compile_is_in_the_lock_or_known_to_change_nothing() {
+        let mut cli = Cli::command();
+        cli.build();
+        let all: Vec<String> = cli
+            .find_subcommand("compile")
+            .into_iter()
+            .flat_map(clap::Command::get_arguments)
+            .map(|a| a.get_id().to_string())
+            .filter(|id| id != "help" && id != "version")
+            .collect();
+        for listed in ELSEWHERE.iter().chain(WITHOUT_EFFECT) {
+            assert!(all.iter().any(|id| id == listed), "`{listed}` is no longer an option");
+        }
+        // A line for each option, so that whoever adds one sees it arrive in the lock.
+        assert_eq!(
+            recorded("compile"),
+            [
+                "metric",
+                "keep",
+                "max_latency",
+                "max_memory",
+                "max_macs",
+                "max_params",
+                "max_size",
+                "max_drop",
+                "scale",
+                "max_samples",
+                "image",
+                "rewrite_limit"
+            ]
+        );
+        assert_eq!(all.len(), recorded("compile").len() + ELSEWHERE.len() + WITHOUT_EFFECT.len());
+    }
+
+    #[test]
+    fn options_are_recorded_as_they_were_given() {
+        let line = "sparsec compile m.onnx -o out --data d.npz --eval e.npz --metric top1 --max-macs 50% --max-samples 64 \
+                    --scale a=1/255 --scale b=2 --image plain --rewrite-limit 9 --threads 3 --json";
+        let matches = Cli::command().try_get_matches_from(line.split_whitespace()).unwrap();
+        assert!(Cli::from_arg_matches(&matches).is_ok());
+        let said: Vec<String> = options(&matches).iter().map(|(k, v)| format!("{k}={}", v.join(" "))).collect();
+        assert_eq!(
+            said,
+            ["image=plain", "max_macs=50%", "max_samples=64", "metric=top1", "rewrite_limit=9", "scale=a=1/255 b=2"]
+        );
     }
 }

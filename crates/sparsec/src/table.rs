@@ -16,6 +16,62 @@ impl Column {
     }
 }
 
+/// Columns of text that a person has in view.
+pub(crate) fn screen() -> usize {
+    const PIPE: usize = 120;
+    terminal_size::terminal_size().map_or(PIPE, |(w, _)| usize::from(w.0).max(40))
+}
+
+/// [`table`] in at most `width` columns: texts that are too wide are broken, the widest first.
+pub(crate) fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> String {
+    const LEAST: usize = 12;
+    let longest = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
+    let mut widths: Vec<usize> =
+        columns.iter().enumerate().map(|(c, h)| longest(c).max(h.head().chars().count())).collect();
+    let excess = |widths: &[usize]| (widths.iter().sum::<usize>() + 2 * (widths.len() - 1)).saturating_sub(width);
+    while excess(&widths) > 0 {
+        let wide = (0..columns.len()).filter(|c| matches!(columns[*c], Column::Text(_)) && widths[*c] > LEAST);
+        let Some(widest) = wide.max_by_key(|c| widths[*c]) else { break };
+        widths[widest] -= 1;
+    }
+    let mut broken = Vec::new();
+    for row in rows {
+        let cells: Vec<Vec<String>> = row.iter().zip(&widths).map(|(cell, w)| lines(cell, *w)).collect();
+        for i in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+            broken.push(cells.iter().map(|c| c.get(i).cloned().unwrap_or_default()).collect());
+        }
+    }
+    table(columns, &broken)
+}
+
+/// `text` in lines of at most `width`, broken at blanks where there are any.
+pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for word in text.split(' ') {
+        let used = out.last().map_or(0, |l| l.chars().count());
+        let gap = usize::from(used > 0);
+        let mut word: Vec<char> = word.chars().collect();
+        if used + gap + word.len() > width && used > 0 {
+            out.push(String::new());
+        } else if let (1, Some(line)) = (gap, out.last_mut()) {
+            line.push(' ');
+        }
+        while word.len() > width {
+            let rest = word.split_off(width);
+            out.last_mut().into_iter().for_each(|l| l.extend(word.iter()));
+            out.push(String::new());
+            word = rest;
+        }
+        out.last_mut().into_iter().for_each(|l| l.extend(word.iter()));
+    }
+    out
+}
+
+/// A count with its noun: `1 tap`, `2 taps`.
+pub(crate) fn plural(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Rows of text in columns that are as wide as they must be.
 pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     let width = |c: usize| {
@@ -64,6 +120,12 @@ pub(crate) fn ms(v: f64) -> String {
     }
 }
 
+/// Three significant figures, however small the number is: `0.00123`.
+pub(crate) fn significant(v: f64) -> String {
+    let digits = if v == 0.0 || !v.is_finite() { 0.0 } else { (2.0 - v.abs().log10().floor()).clamp(0.0, 12.0) };
+    format!("{v:.*}", digits as usize)
+}
+
 fn scaled(v: f64, base: f64, units: &[&str], whole: bool) -> String {
     if whole {
         return format!("{v}{}", units[0]);
@@ -94,6 +156,7 @@ mod tests {
     fn numbers_have_three_figures_and_a_unit() {
         assert_eq!([count(999), count(1000), count(15_832_000), count(999_600)], ["999", "1.00 k", "15.8 M", "1.00 M"]);
         assert_eq!([bytes(0), bytes(1023), bytes(1_155_072)], ["0 B", "1023 B", "1.10 MiB"]);
+        assert_eq!([significant(0.001_234), significant(-0.5), significant(0.0)], ["0.00123", "-0.500", "0"]);
         assert_eq!([ms(3.417), ms(0.0811), ms(12_345.0), ms(0.0)], ["3.42 ms", "81.1 µs", "12.3 s", "0.00 ms"]);
     }
 
@@ -101,5 +164,18 @@ mod tests {
     fn columns_line_up_and_lines_have_no_trailing_blanks() {
         let rows = vec![vec!["a".to_string(), "12".to_string()], vec!["long".to_string(), String::new()]];
         assert_eq!(table(&[Column::Text("x"), Column::Number("n")], &rows), "x      n\na     12\nlong\n");
+    }
+
+    #[test]
+    fn texts_that_are_too_wide_are_broken_at_blanks() {
+        let rows = vec![vec!["short".to_string(), "one two three, and_a_word_that_is_long".to_string()]];
+        let text = fitted(&[Column::Text("x"), Column::Text("y")], &rows, 20);
+        assert_eq!(text, "x      y\nshort  one two\n       three,\n       and_a_word_th\n       at_is_long\n");
+        assert!(fitted(&[Column::Text("x"), Column::Text("y")], &rows, 100).lines().count() == 2);
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([plural(0, "tap", "taps"), plural(1, "tap", "taps")], ["0 taps", "1 tap"]);
     }
 }

@@ -78,6 +78,7 @@ pub(crate) fn latency(s: &str) -> Result<Limit, ValueError> {
 pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
     const K: f64 = 1024.0;
     let units = [
+        ("", 1.0),
         ("B", 1.0),
         ("kB", 1e3),
         ("KB", 1e3),
@@ -87,7 +88,7 @@ pub(crate) fn size(s: &str) -> Result<Limit, ValueError> {
         ("MiB", K * K),
         ("GiB", K * K * K),
     ];
-    limit(s, &units, "a size such as `64MiB`, or a share such as `50%`")
+    limit(s, &units, "a size such as `64MiB` or `231600` (bytes), or a share such as `50%`")
 }
 
 /// `8M`, `50%`.
@@ -97,13 +98,17 @@ pub(crate) fn count(s: &str) -> Result<Limit, ValueError> {
 }
 
 /// Points of the metric that may be lost, 0 or more.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn points(s: &str) -> Result<f64, ValueError> {
     number(s).ok_or(ValueError::Form { wanted: "points of the metric such as `1.0`" })
 }
 
+/// Seconds, more than 0.
+pub(crate) fn seconds(s: &str) -> Result<f64, ValueError> {
+    let wanted = "a number of seconds above 0, such as `2.5`";
+    number(s).filter(|v| *v > 0.0).ok_or(ValueError::Range { wanted })
+}
+
 /// A share of units: `0.7`, `70%`; above 0 and at most 1.
-#[allow(dead_code, reason = "used by commands that are wired in with the driver")]
 pub(crate) fn keep(s: &str) -> Result<f64, ValueError> {
     let wanted = "a share such as `0.7` or `70%`, above 0 and at most 1";
     match share(s) {
@@ -189,6 +194,7 @@ mod tests {
         assert_eq!(latency("1.5 s"), Ok(Limit::Absolute(1500.0)));
         assert_eq!(latency("60%"), Ok(Limit::Share(0.6)));
         assert_eq!(size("64MiB"), Ok(Limit::Absolute(64.0 * 1024.0 * 1024.0)));
+        assert_eq!(size("231600"), Ok(Limit::Absolute(231_600.0)));
         assert_eq!(count("8M"), Ok(Limit::Absolute(8e6)));
         assert_eq!(count("8e6"), Ok(Limit::Absolute(8e6)));
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod flow;
+mod limits;
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
@@ -118,7 +119,7 @@ fn eval_says_what_is_missing() {
 fn bench_times_each_model() {
     let dir = TempDir::new().unwrap();
     let m = onnx(&dir);
-    let b = json(&["bench", text(&m), text(&m), "--repeats", "2", "--seconds", "1", "--json"]);
+    let b = json(&["bench", text(&m), text(&m), "--repeats", "2", "--seconds", "0.5", "--json"]);
     let runs = b["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[0]["ratio"].as_f64(), Some(1.0));
@@ -132,7 +133,13 @@ fn inspect_and_estimate_print_what_checks_read() {
     let i = json(&["inspect", text(&m), "--json"]);
     assert_eq!((i["params"].as_u64(), i["macs"].as_u64()), (Some(4), Some(4)));
     assert!(i["groups"].is_array() && i["frozen"][0]["reason"].is_string(), "{i}");
-    let e = json(&["estimate", text(&m), "--target", "generic-x86", "--batch", "3", "--json"]);
+    assert_eq!((i["params_prunable"].as_u64(), i["macs_prunable"].as_u64()), (Some(0), Some(0)));
+    let held = &i["held_back"][0];
+    assert_eq!(
+        (held["params"].as_u64(), held["macs"].as_u64(), held["axes"].as_array().unwrap().len()),
+        (Some(4), Some(4), 1)
+    );
+    let e = json(&["estimate", text(&m), "--batch", "3", "--json"]);
     assert_eq!(e["macs"].as_u64(), Some(12));
     assert!(e["latency_ms"]["low"].as_f64() <= e["latency_ms"]["total"].as_f64());
     assert!(e["memory_bytes"]["peak"].as_u64() >= e["memory_bytes"]["weights"].as_u64());
@@ -165,5 +172,8 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     assert_eq!(sparsec(&["frobnicate"]).status.code(), Some(2));
     assert_eq!(sparsec(&[]).status.code(), Some(2));
     assert_eq!(sparsec(&["--version"]).status.code(), Some(0));
-    assert!(!sparsec(&["completions", "bash"]).stdout.is_empty());
+    let script = String::from_utf8(sparsec(&["completions", "bash"]).stdout).unwrap();
+    assert!(!script.is_empty());
+    assert_eq!(json(&["completions", "bash", "--json"])["script"], script.as_str());
+    assert_eq!(sparsec(&["bench", "m.onnx", "--repeats", "0"]).status.code(), Some(2));
 }

@@ -36,7 +36,7 @@ fn file(dir: &TempDir, name: &str, contents: &str) -> PathBuf {
 }
 
 /// A plan that keeps the first half of the inner channels of `tiny_cnn`.
-const PLAN: &str = "version: 1\ngroups:\n- id: branch_weight:0\n  units: 16\n  keep: 0-7\n";
+const PLAN: &str = "schema: sparsec/plan@1\ngroups:\n- id: branch_weight:0\n  units: 16\n  keep: 0-7\n";
 
 fn apply(dir: &TempDir, model: &str, plan: &Path) -> PathBuf {
     let out = dir.path().join("pruned.onnx");
@@ -115,6 +115,57 @@ fn a_model_that_is_not_the_pruned_one_fails_verification_with_5() {
 }
 
 #[test]
+fn a_model_of_other_inputs_is_no_smaller_form_of_this_one() {
+    let dir = TempDir::new().unwrap();
+    let plan = file(&dir, "plan.yaml", PLAN);
+    let other = file(&dir, "other.onnxtxt", "g (float[n,2] x) => (float[n,2] y) { y = Relu (x) }");
+    let m = model("tiny_cnn.onnxtxt");
+    fails(&["verify", &m, text(&other), "--plan", text(&plan)], 3, "its inputs are `x` float[·,·]");
+}
+
+#[test]
+fn a_place_that_is_taken_is_refused_before_the_work() {
+    let dir = TempDir::new().unwrap();
+    let (m, taken) = (model("tiny_cnn.onnxtxt"), file(&dir, "taken", ""));
+    let inside = taken.join("out");
+    for out in [&taken, &inside] {
+        fails(&["compile", &m, "-o", text(out), "--random-plan", "1", "--keep", "0.5"], 2, "it is a file");
+    }
+    let plan = file(&dir, "plan.yaml", PLAN);
+    fails(&["apply", &m, "--plan", text(&plan), "-o", text(dir.path())], 2, "it is a folder");
+}
+
+#[test]
+fn what_was_measured_is_not_measured_again_and_leads_to_the_same_bytes() {
+    let dir = TempDir::new().unwrap();
+    let (m, data) = (dir.path().join("m.onnx"), samples(&dir));
+    json(&["opt", &model("tiny_cnn.onnxtxt"), "-o", text(&m), "--json"]);
+    let compile = |out: &Path, limit: &str| {
+        let done = sparsec(&["compile", text(&m), "-o", text(out), "--data", text(&data), "--max-macs", limit]);
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stderr).unwrap().contains("an earlier run measured")
+    };
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    assert!(!compile(&a, "80%"));
+    assert!(compile(&a, "60%"));
+    assert!(!compile(&b, "60%"));
+    for name in ["model.onnx", "plan.yaml", "report.json", "sparsec.lock"] {
+        assert!(std::fs::read(a.join(name)).unwrap() == std::fs::read(b.join(name)).unwrap(), "{name}");
+    }
+    let lock: serde_json::Value = serde_json::from_slice(&std::fs::read(a.join("sparsec.lock")).unwrap()).unwrap();
+    assert_eq!(lock["options"], serde_json::json!({"max_macs": ["60%"]}));
+}
+
+#[test]
+fn a_text_without_a_header_is_read_with_a_remark() {
+    let dir = TempDir::new().unwrap();
+    let bare = file(&dir, "bare.onnxtxt", "g (float[n,2] x) => (float[n,2] y) { y = Relu (x) }");
+    let out = sparsec(&["inspect", text(&bare), "--json"]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("names no operator set"));
+}
+
+#[test]
 fn plans_that_do_not_fit_are_refused() {
     let dir = TempDir::new().unwrap();
     let m = model("tiny_cnn.onnxtxt");
@@ -127,8 +178,8 @@ fn plans_that_do_not_fit_are_refused() {
     refused(&PLAN.replace("branch_weight", "trunk_weight"), "error[S0402]: group `trunk_weight:0` is not in the model");
     refused(&PLAN.replace("units: 16", "units: 17"), "error[S0402]");
     refused(&PLAN.replace("keep: 0-7", "keep: 0-16"), "error[S0402]");
-    refused(&PLAN.replace("version: 1", "version: 7"), "error[S0401]");
-    refused("groups: [", "error[S0401]");
+    refused(&PLAN.replace("plan@1", "plan@7"), "error[S0401]: the plan is of form `sparsec/plan@7`");
+    refused("groups: [", "error[S0401]: not a plan: line 1, column 9: unclosed bracket");
     refused(&format!("model_sha256: {}\n{PLAN}", "0".repeat(64)), "error[S0403]");
     let missing = dir.path().join("none.yaml");
     fails(&["apply", &m, "--plan", text(&missing), "-o", text(&out)], 3, "error[S0101]");
@@ -144,7 +195,7 @@ fn an_unknown_operator_passes_through_intact_and_is_named_as_the_reason() {
     assert!(before["reason"].as_str().unwrap().contains("com.example.Mystery"), "{before}");
     let why = json(&["why", &m, "before_weight:0:1", "--json"]);
     assert_eq!(why["answers"][0]["frozen"]["node"], "Mystery → odd (com.example.Mystery)", "{why}");
-    let plan = "version: 1\ngroups:\n- id: after_weight:0\n  units: 8\n  keep: 0, 5\n";
+    let plan = "schema: sparsec/plan@1\ngroups:\n- id: after_weight:0\n  units: 8\n  keep: 0, 5\n";
     let plan = file(&dir, "plan.yaml", plan);
     let pruned = sparsec_onnx::load(&apply(&dir, &m, &plan)).unwrap().model;
     let odd = pruned.graph.nodes().find(|(_, n)| n.op == "Mystery").unwrap().1;
@@ -258,6 +309,7 @@ fn reports_are_printed_passed_on_and_rendered_anew() {
     assert!(std::fs::read_to_string(&page).unwrap().contains("<html"));
     let report = sparsec(&["report", text(&out), "--json"]).stdout;
     assert_eq!(report, std::fs::read(out.join("report.json")).unwrap());
+    assert_eq!(report, sparsec(&["report", text(&out.join("report.json")), "--json"]).stdout);
     fails(&["report", text(dir.path())], 3, "error[S0101]");
     std::fs::write(out.join("report.json"), "{}").unwrap();
     fails(&["report", text(&out)], 3, "error[S0701]");

@@ -9,6 +9,7 @@ mod attention;
 mod build;
 mod image;
 mod sequence;
+mod spelling;
 
 use build::{Builder, Kind, Value};
 use sparsec_ir::{Attr, Dim, Draw, ElemType, Model, Tensor, Type, ValueId};

@@ -6,7 +6,7 @@ mod quantised;
 use crate::common::{Subject, Verdict, runtimes};
 use sparsec_analysis::Removal;
 use sparsec_passes::remove::{RemoveError, remove};
-use sparsec_testkit::{model, random_inputs};
+use sparsec_testkit::{fixture, fixtures, model, random_inputs, snapshot, summary};
 
 /// The model of a text without unit `units` of its first group.
 fn cut(text: &str, units: &[usize]) -> (Subject, Removal) {
@@ -29,6 +29,47 @@ fn check_equal(text: &str, units: &[usize]) {
 fn refusal(text: &str, units: &[usize]) -> RemoveError {
     let (s, removal) = cut(text, units);
     remove(&s.model, &s.facts, &s.table, &s.channels, &removal).expect_err("it must be refused")
+}
+
+/// The removal that a directive `cut: GROUP: UNIT UNIT …; GROUP: …` asks for.
+fn planned(subject: &Subject, cut: &str) -> Removal {
+    let mut removal = Removal::none(&subject.channels);
+    for part in cut.split(';') {
+        let (group, units) = part.rsplit_once(':').expect("a group and its units");
+        let ids: Vec<&str> = subject.channels.groups.iter().map(|g| g.id.as_str()).collect();
+        let at = subject.channels.group(group.trim()).unwrap_or_else(|| panic!("no `{group}` among {ids:?}"));
+        for unit in units.split_whitespace() {
+            let unit: usize = unit.parse().expect("numbers of units");
+            removal.set(subject.channels.groups[at].units[unit], true);
+        }
+    }
+    removal
+}
+
+/// Every file of `testdata/passes/remove`: the model without the units of its directive `cut` is as in its snapshot,
+/// and equals the masked model.
+#[test]
+fn fixtures_of_removal_are_cut_as_their_snapshots_say() {
+    let all = fixtures("passes/remove");
+    assert!(!all.is_empty());
+    for (name, path) in all {
+        let fixture = fixture(&path);
+        let subject = Subject::of(fixture.model());
+        let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"));
+        let cut = remove(&subject.model, &subject.facts, &subject.table, &subject.channels, &removal);
+        snapshot(&format!("passes/remove/{name}"), &summary(&cut.unwrap_or_else(|e| panic!("{name}: {e}"))));
+        let inputs = random_inputs(&subject.model, 1, 2);
+        assert_eq!(subject.check(&removal, &runtimes(), &inputs), Ok(Verdict::Equal), "{name}");
+    }
+}
+
+#[test]
+fn an_infinite_activation_is_masked_too() {
+    // 1 / 0 in the unit that leaves, on either side of the product.
+    let text = "g (float[n,3] x) => (float[n,n] z)
+        <float[3,4] w = [\"location\": \"random:1\"], float[4] d = {1.0, 0.0, 2.0, 4.0}>
+        { h = MatMul (x, w) q = Div (h, d) t = Transpose <perm = [1, 0]> (q) z = MatMul (q, t) }";
+    check_equal(text, &[1]);
 }
 
 #[test]
@@ -75,4 +116,43 @@ fn a_size_that_decides_a_shape_may_change() {
           k = Flatten (f) z = MatMul (k, v) }",
         &[0, 4],
     );
+}
+
+/// Operators of the model of a text after a cut, in the order of the graph.
+fn left(text: &str, units: &[usize]) -> Vec<String> {
+    check_equal(text, units);
+    let (s, removal) = cut(text, units);
+    let out = remove(&s.model, &s.facts, &s.table, &s.channels, &removal);
+    let out = out.expect("it was checked");
+    out.graph.nodes().map(|(_, n)| n.op.clone()).collect()
+}
+
+#[test]
+fn a_backward_range_stays_a_slice() {
+    let text = "g (float[n,3] x) => (float[n,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64[1] from = {-1},
+         int64[1] to = {-9223372036854775808}, int64[1] axis = {1}, int64[1] step = {-1}>
+        { h = MatMul (x, w) s = Slice (h, from, to, axis, step) z = MatMul (s, v) }";
+    assert_eq!(left(text, &[0, 4]), ["MatMul", "Slice", "MatMul"]);
+}
+
+#[test]
+fn open_sizes_are_copied_even_where_zeros_were_literal() {
+    let text = "g (float[n,m,3] x) => (float[n,m,2] z)
+        <float[3,6] w = [\"location\": \"random:1\"], float[6,2] v = [\"location\": \"random:2\"], int64[1] from = {0},
+         int64[1] to = {2}, int64[2] apart = {2, 3}, int64[1] flat = {6}>
+        { h = MatMul (x, w) s = Shape (h) a = Slice (s, from, to) t = Concat <axis = 0> (a, apart)
+          f = Reshape <allowzero = 1> (h, t) r = Relu (f) u = Concat <axis = 0> (a, flat)
+          k = Reshape <allowzero = 1> (r, u) z = MatMul (k, v) }";
+    assert_eq!(left(text, &[1]), ["MatMul", "Reshape", "Relu", "Reshape", "MatMul"]);
+}
+
+#[test]
+fn a_shape_that_must_be_computed_is_joined_anew() {
+    let text = "g (float[n,m,3] x) => (float[m,n,2] z)
+        <float[6,2] v = [\"location\": \"random:2\"], int64[1] one = {1}, int64[1] two = {2}, int64[1] zero = {0},
+         int64[1] flat = {6}, float[1,6] wide = [\"location\": \"random:3\"]>
+        { s = Shape (x) a = Slice (s, zero, one) b = Slice (s, one, two)
+          t = Concat <axis = 0> (b, a, flat) e = Expand (wide, t) z = MatMul (e, v) }";
+    assert_eq!(left(text, &[1]), ["Shape", "Slice", "Slice", "Expand", "MatMul", "Concat"]);
 }

@@ -144,16 +144,20 @@ fn refuse_non_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), Dat
     if !tensor.elem.is_float() {
         return Ok(());
     }
-    let values = doubles(tensor).map_err(|_| DataError::NoInputs)?;
-    match values.iter().position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(DataError::NonFinite {
-            path: path.to_path_buf(),
-            array: name.to_string(),
-            index: index_of(at, &tensor.dims),
-            value: values[at],
-        }),
+    // Sample by sample: doubles of all would take more than the samples themselves.
+    for sample in 0..tensor.dims.first().copied().unwrap_or(0) {
+        let one = super::rows(tensor, sample..sample + 1);
+        let values = doubles(&one).map_err(|_| DataError::NoInputs)?;
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(DataError::NonFinite {
+                path: path.to_path_buf(),
+                array: name.to_string(),
+                index: index_of(sample as usize * values.len() + at, &tensor.dims),
+                value: values[at],
+            });
+        }
     }
+    Ok(())
 }
 
 /// Position of row-major element `at` along each axis.

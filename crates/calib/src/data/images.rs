@@ -94,9 +94,11 @@ pub(super) fn read(folder: &Path, slot: &Slot<'_>, o: &ImageOptions, max: Option
     Ok(Found { inputs: vec![input], label, notes })
 }
 
-/// Image files with their class, sorted, and how many other files there are.
-#[allow(clippy::type_complexity)]
-fn files(folder: &Path) -> Result<(Vec<(PathBuf, Option<i64>)>, u64), DataError> {
+/// An image file with its class, where it lies in a folder of one.
+type Labelled = (PathBuf, Option<i64>);
+
+/// Image files, sorted, and how many other files there are.
+fn files(folder: &Path) -> Result<(Vec<Labelled>, u64), DataError> {
     let (mut out, mut skipped) = (Vec::new(), 0);
     let mut add = |entries: Vec<PathBuf>, class: Option<i64>| {
         for e in entries {

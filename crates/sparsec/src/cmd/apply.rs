@@ -2,15 +2,16 @@
 
 use crate::cli::{Global, PassArgs};
 use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::table::{bytes, count};
+use crate::output;
+use crate::table::{bytes, count, plural};
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, Samples, cut, cut_and_recover};
+use sparsec::drive::{DriveError, cut, cut_and_recover};
 use sparsec_ir::Model;
 use sparsec_plan::Plan;
 use std::path::{Path, PathBuf};
@@ -48,26 +49,35 @@ struct Applied {
     params_before: u64,
     params_after: u64,
     file_bytes: u64,
+    /// Samples that were used.
+    samples: u64,
     /// Nodes whose weights were re-solved.
     recovered: usize,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
+    let mut used = 0;
     let mut out = match &args.data {
         None => cut(&dense, &removal)?,
         Some(path) => {
             let runtime = runtime(global)?;
-            let inputs = calibration(&args.samples.load(path, &dense.model, talk)?)?;
-            let samples = Samples { inputs: &inputs, threads: global.threads() };
+            let samples = args.samples.calibration(path, &dense.model, talk, global.threads())?;
+            used = samples.used();
             cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
         }
     };
     watch.clear();
+    for r in &out.recovered {
+        if let Err(why) = &r.outcome {
+            talk.note(&format!("the weights of `{}` were not re-solved: {why}", r.node));
+        }
+    }
     stamp(&mut out.model, &plan_sha256);
     sparsec_onnx::save(&out.model, &args.output, sparsec_onnx::Weights::AsLoaded)?;
     let metadata = std::fs::metadata(&args.output);
@@ -79,16 +89,17 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         params_before: params(&dense.model),
         params_after: params(&out.model),
         file_bytes,
+        samples: used,
         recovered: out.recovered.iter().filter(|r| r.outcome.is_ok()).count(),
     };
     let text = format!(
-        "{}: {} groups cut, {} of {} parameters left, {}, weights of {} nodes re-solved\n",
+        "{}: {} cut, {} of {} parameters left, {}, weights of {} re-solved\n",
         applied.output,
-        applied.groups,
+        plural(applied.groups, "group", "groups"),
         count(applied.params_after),
         count(applied.params_before),
         bytes(file_bytes),
-        applied.recovered
+        plural(applied.recovered, "node", "nodes")
     );
     talk.result("apply", &applied, &text).map_err(CliError::Stdout)?;
     Ok(Exit::Done)

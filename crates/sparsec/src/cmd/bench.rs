@@ -9,6 +9,7 @@ use crate::interrupt;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, ms, table};
 use crate::talk::Talk;
+use crate::values;
 use clap::Args;
 use serde::Serialize;
 use sparsec_ir::{ElemType, Model, Tensor, Type};
@@ -38,11 +39,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
     batch: u64,
     /// Runs of each model to count at least.
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    repeats: usize,
+    #[arg(long, value_name = "N", default_value = "30")]
+    repeats: NonZeroUsize,
     /// Seconds after which no further run starts.
-    #[arg(long, value_name = "S", default_value_t = 10)]
-    seconds: u32,
+    #[arg(long, value_name = "S", default_value = "10", value_parser = values::seconds)]
+    seconds: f64,
     #[command(flatten)]
     samples: SampleArgs,
 }
@@ -88,9 +89,9 @@ pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit,
     }
     let sessions: Vec<(&dyn Session, &[Tensor])> = loaded.iter().map(|(s, i)| (s.as_ref(), i.as_slice())).collect();
     let options = BenchOptions {
-        repeats: args.repeats,
-        max_seconds: f64::from(args.seconds),
-        min_seconds: BenchOptions::default().min_seconds.min(f64::from(args.seconds)),
+        repeats: args.repeats.get(),
+        max_seconds: args.seconds,
+        min_seconds: BenchOptions::default().min_seconds.min(args.seconds),
         ..BenchOptions::default()
     };
     let timings = interleaved(&sessions, options, &interrupt::requested)?;

@@ -1,26 +1,28 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
 use crate::cli::{Global, PassArgs};
-use crate::cmd::compile_out::{Outcome, write};
+use crate::cmd::compile_out::{Outcome, original_params, price_of_written, write};
+use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::infer::{RunOptions, first_output};
-use crate::record::LockedFile;
+use crate::names::Names;
+use crate::output;
+use crate::record::{self, LockedFile};
 use crate::talk::Talk;
 use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Cut, Decision, DriveError, Prepared, Pricing, Samples, compare, cut, cut_and_recover, decide, measure,
-    random_inputs, random_removal, samples_for,
+    Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide, random_inputs, random_removal,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
-use sparsec_ir::{Facts, Model, Tensor};
+use sparsec_ir::{Model, Tensor};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -64,7 +66,7 @@ pub(crate) struct CompileArgs {
     pub(crate) keep: Option<f64>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Points of the metric that may be lost, e.g. `1.0`. Alone, it asks for the fastest model within that loss.
+    /// What may be lost of the metric, e.g. `1.0`: in points, or for `kl`, `mse` and `cosine` in their own unit. Alone, it asks for the fastest model within that loss.
     #[arg(long, value_name = "POINTS", value_parser = values::points, requires = "eval", help_heading = "Limits")]
     pub(crate) max_drop: Option<f64>,
     #[command(flatten)]
@@ -73,12 +75,11 @@ pub(crate) struct CompileArgs {
     pub(crate) passes: PassArgs,
 }
 
-/// Bytes that one activation over all samples may take.
-const MAX_ACTIVATION: u64 = 512 << 20;
-
 /// Everything that a compilation works with.
 pub(super) struct Job<'a> {
     pub(super) args: &'a CompileArgs,
+    /// What the lock says of the command line.
+    pub(super) options: BTreeMap<String, Vec<String>>,
     pub(super) global: &'a Global,
     pub(super) talk: Talk,
     pub(super) watch: &'a Watch,
@@ -90,18 +91,34 @@ pub(super) struct Job<'a> {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+pub(crate) fn run(
+    args: &CompileArgs,
+    options: BTreeMap<String, Vec<String>>,
+    global: &Global,
+    talk: Talk,
+) -> Result<Exit, CliError> {
     let started = Instant::now();
     let no_limit = resolve(&args.limits, &Price::default()).is_empty() && args.max_drop.is_none();
     if no_limit && args.random_plan.is_none() {
         return Err(CliError::NoLimit);
     }
+    output::expect_folder(&args.output)?;
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
     let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
-    let job =
-        Job { args, global, talk, watch: &watch, source: &source, dense: &dense, runtime, target: &target, started };
+    let job = Job {
+        args,
+        options,
+        global,
+        talk,
+        watch: &watch,
+        source: &source,
+        dense: &dense,
+        runtime,
+        target: &target,
+        started,
+    };
     // All parallel work runs in this pool; what it computes does not depend on its size.
     let threads = global.threads();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -112,11 +129,22 @@ pub(crate) fn run(args: &CompileArgs, global: &Global, talk: Talk) -> Result<Exi
     })
 }
 
+/// Tries to make what is written hold a limit that the plan holds.
+const TRIES: usize = 3;
+
 /// A plan carried out.
 struct Attempt {
     decision: Decision,
     cut: Cut,
     score: Option<Score>,
+    /// Price of the model as it is written.
+    written: Price,
+}
+
+impl Attempt {
+    fn exceeds(&self, limit: &Limit) -> bool {
+        limit.kind.of(&self.written) > limit.at_most
+    }
 }
 
 impl Job<'_> {
@@ -154,8 +182,9 @@ impl Job<'_> {
             limits: Vec::new(),
             metrics: None,
             measured: None,
-            files: BTreeMap::new(),
+            files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
+            notes: Vec::new(),
             warnings,
         };
         write(self, &outcome)?;
@@ -165,12 +194,19 @@ impl Job<'_> {
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
-        let inputs = calibration(&args.samples.load(path, &self.source.model, self.talk)?)?;
-        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+        let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
+        let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
-        let inputs = samples_for(&inputs, samples_in_memory(&self.dense.model, &facts));
-        let samples = Samples { inputs: &inputs, threads: self.global.threads() };
-        let curves = measure(self.dense, self.runtime.as_ref(), &samples, self.target, self.watch)?;
+        let models = LockedFile::inputs(&args.model, &self.source.model, self.global)?;
+        let what = Measurement {
+            dense: self.dense,
+            models: &models,
+            rewrite_limit: args.passes.rewrite_limit,
+            runtime: self.runtime.as_ref(),
+            samples: &samples,
+            target: self.target,
+        };
+        let curves = measured(&what, &args.output.join(STORE), self.watch)?;
         let pricing =
             Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
 
@@ -180,7 +216,8 @@ impl Job<'_> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
             let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
             let score = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
-            Ok(Attempt { decision, cut, score })
+            let written = price_of_written(self, &facts, &cut.model, limits)?;
+            Ok(Attempt { decision, cut, score, written })
         };
         let drop = |a: &Attempt| match (&yardstick, &a.score) {
             (Some(y), Some(after)) => y.metric.drop(y.dense.value, after.value),
@@ -188,13 +225,12 @@ impl Job<'_> {
         };
         let best = match args.max_drop {
             Some(most) if limits.is_empty() => self.fastest_within(most, &pricing, &attempt, &drop)?,
-            _ => attempt(&limits)?,
+            _ => hold(&limits, &attempt)?,
         };
 
-        let reached = best.decision.after;
-        let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &reached)).collect();
-        if let Some(most) = args.max_drop {
-            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: "points" });
+        let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &best.written)).collect();
+        if let (Some(most), Some(y)) = (args.max_drop, &yardstick) {
+            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: drop_unit(y.metric) });
         }
         let met = rows.iter().all(LimitRow::met);
         let mut warnings: Vec<String> = rows
@@ -202,15 +238,24 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
+        warnings.extend(samples.remark());
+        warnings.extend(curves.warnings());
+        let graph = &self.dense.model.graph;
+        let names = Names::of(graph);
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
-        warnings.extend(skipped.map(|(node, why)| format!("the weights of `{node}` were not re-solved: {why}")));
-        if best.decision.removal.is_empty() {
+        warnings.extend(
+            skipped
+                .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
+        );
+        if self.dense.channels.groups.is_empty() {
+            warnings.push(nothing_to_cut(self.dense));
+        } else if best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }
-        let mut files = BTreeMap::new();
+        let mut files = models;
         for (role, path) in [("calibration", args.data.as_deref()), ("evaluation", args.eval.as_deref())] {
             if let Some(path) = path {
-                files.insert(role, LockedFile::of(path)?);
+                files.insert(role.to_string(), LockedFile::of(path)?);
             }
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
@@ -224,6 +269,7 @@ impl Job<'_> {
             measured: Some((curves.clone(), &pricing)),
             files,
             verdict: None,
+            notes: yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())).collect(),
             warnings,
         };
         write(self, &outcome)?;
@@ -255,6 +301,18 @@ impl Job<'_> {
         Ok(best)
     }
 
+    /// Which samples a limit on the loss was judged by.
+    fn says_of_drop(&self, yardstick: &Yardstick, chose: bool) -> Option<String> {
+        let (path, samples) = (self.args.eval.as_ref()?, yardstick.dense.samples);
+        self.args.max_drop?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let judged = format!("the drop is that on the {samples} samples of `{name}`");
+        Some(match chose {
+            true => format!("{judged}, by which the plan was chosen: on other samples it may be larger"),
+            false => format!("{judged}; on other samples it may be larger"),
+        })
+    }
+
     /// Bytes of the model as it is stored, external data included.
     pub(super) fn file_bytes(&self) -> u64 {
         let external = self.source.model.graph.values().filter_map(|(v, _)| self.source.model.graph.constant(v));
@@ -264,7 +322,9 @@ impl Job<'_> {
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
     pub(super) fn before(&self, pricing: &Pricing) -> Price {
-        Price { size: self.file_bytes() as f64, ..pricing.price(&self.dense.whole()) }
+        let canonical = pricing.price(&self.dense.whole());
+        let params = original_params(self, canonical.params as u64) as f64;
+        Price { size: self.file_bytes() as f64, params, ..canonical }
     }
 
     /// What the metric is measured with, if it is.
@@ -280,6 +340,53 @@ impl Job<'_> {
         };
         let dense = evaluate(metric, &outputs, &reference)?;
         Ok(Some(Yardstick { metric, data, reference, dense }))
+    }
+}
+
+/// Carries out a plan for the limits, and where what is written exceeds one that the plan holds, as by a bias that a layer
+/// was given, plans again with the difference for a margin.
+fn hold(limits: &[Limit], attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError>) -> Result<Attempt, CliError> {
+    let mut asked = limits.to_vec();
+    let mut best = attempt(&asked)?;
+    for _ in 1..TRIES {
+        let mut tighter = asked.clone();
+        for (ask, limit) in tighter.iter_mut().zip(limits).filter(|(_, l)| best.exceeds(l)) {
+            if best.decision.unmet.contains(&limit.kind) {
+                return Ok(best); // nothing more can be cut
+            }
+            let margin = limit.kind.of(&best.written) - limit.kind.of(&best.decision.after);
+            ask.at_most = ask.at_most.min(limit.at_most - margin);
+        }
+        if tighter == asked || tighter.iter().any(|l| l.at_most <= 0.0) {
+            break;
+        }
+        asked = tighter;
+        let next = attempt(&asked)?;
+        if !limits.iter().any(|l| next.exceeds(l) && !best.exceeds(l)) {
+            best = next;
+        }
+    }
+    Ok(best)
+}
+
+/// Why a model has nothing that can be cut.
+fn nothing_to_cut(dense: &Prepared) -> String {
+    let frozen = record::frozen(dense);
+    let name = |f: &sparsec_report::Frozen| format!("`{}:{}` ({})", f.value, f.axis, f.reason);
+    let first: Vec<String> = frozen.iter().take(3).map(name).collect();
+    let more = if frozen.len() > 3 { format!(" and {} more", frozen.len() - 3) } else { String::new() };
+    match first.is_empty() {
+        true => "nothing can be cut: the model has no weights with channels".to_string(),
+        false => format!("nothing can be cut: every channel is frozen: {}{more}", first.join(", ")),
+    }
+}
+
+/// What a difference of the metric is in.
+fn drop_unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Kl => "nats",
+        _ if metric.is_percentage() => "points",
+        _ => metric.name(),
     }
 }
 
@@ -325,12 +432,4 @@ impl LimitRow {
 fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
     let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
     dense.channels.groups.iter().map(stays).collect()
-}
-
-/// Samples whose largest activation still fits into memory.
-fn samples_in_memory(model: &Model, facts: &Facts) -> u64 {
-    let elements = |v| facts.get(v).sizes().map_or(1, |s| s.iter().product::<u64>());
-    let constant = |v| model.graph.constant(v).is_some();
-    let largest = model.graph.values().filter(|(v, _)| !constant(*v)).map(|(v, _)| elements(v)).max().unwrap_or(1);
-    (MAX_ACTIVATION / (4 * largest).max(1)).max(32)
 }

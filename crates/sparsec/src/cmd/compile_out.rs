@@ -4,18 +4,21 @@ use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
+use crate::names::Names;
 use crate::output::Folder;
 use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, table};
+use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
 use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
 use sparsec_ir::{Facts, Model};
+use sparsec_plan::{Limit, LimitKind, Price};
 use sparsec_report::{Better, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What a compilation came to.
 pub(super) struct Outcome<'a> {
@@ -27,34 +30,23 @@ pub(super) struct Outcome<'a> {
     /// Metric, dense and after.
     pub(super) metrics: Option<(Metric, Score, Score)>,
     pub(super) measured: Option<(Curves, &'a Pricing<'a>)>,
-    pub(super) files: BTreeMap<&'static str, LockedFile>,
+    /// Files that went in, by their role.
+    pub(super) files: BTreeMap<String, LockedFile>,
     /// A random plan's comparison with the masked model.
     pub(super) verdict: Option<Comparison>,
+    pub(super) notes: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Result_ {
-    before: SideJson,
-    after: SideJson,
+    before: EstimateJson,
+    after: EstimateJson,
     limits: Vec<LimitJson>,
     verify: Option<VerifyJson>,
+    notes: Vec<String>,
     warnings: Vec<String>,
     outputs: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct SideJson {
-    #[serde(flatten)]
-    estimate: EstimateJson,
-    metric: Option<MetricJson>,
-}
-
-#[derive(Serialize)]
-struct MetricJson {
-    name: &'static str,
-    value: f64,
-    samples: u64,
 }
 
 #[derive(Serialize)]
@@ -76,9 +68,8 @@ struct VerifyJson {
 /// Writes the output folder and prints the outcome.
 pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let tool = format!("sparsec {}", env!("CARGO_PKG_VERSION"));
-    let model_file = LockedFile::known(&job.args.model, &sha256_of(&job.args.model)?);
     let mut plan = outcome.decision.plan.clone();
-    plan.model_sha256 = Some(model_file.sha256.clone());
+    plan.model_sha256 = outcome.files.get("model").map(|f| f.sha256.clone());
     plan.target = Some(job.target.name.clone());
     let groups = record::groups(job.dense, &outcome.decision, outcome.measured.as_ref().map(|(c, p)| (c, *p)));
     for p in &mut plan.groups {
@@ -87,29 +78,30 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     }
     let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
 
-    let mut model = outcome.cut.model.clone();
-    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
-    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
-    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan_text.as_bytes())));
+    let model = signed(&outcome.cut.model, &plan_text);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
     let model_path = folder.path().join("model.onnx");
     sparsec_onnx::save(&model, &model_path, sparsec_onnx::Weights::AsLoaded)?;
     let written = std::fs::read(&model_path).map_err(|source| CliError::Write { path: model_path.clone(), source })?;
-    let data_bytes = std::fs::metadata(folder.path().join("model.onnx.data")).map_or(0, |m| m.len());
+    let data = folder.path().join("model.onnx.data");
+    let weights = data.exists().then(|| sha256_of(&data)).transpose()?;
     put("plan.yaml", plan_text.as_bytes())?;
 
     let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
     before.params = original_params(job, before.params);
     before.file_bytes = job.file_bytes();
-    let mut after = after_estimate(job, outcome, &model);
-    after.file_bytes = written.len() as u64 + data_bytes;
+    let mut after = after_estimate(job, &outcome.facts, &model);
+    after.file_bytes = stored_bytes(&model_path);
+    let names = Names::of(&job.dense.model.graph);
+    names.relabel(&job.dense.model.graph, &mut before);
+    names.relabel(&job.dense.model.graph, &mut after);
 
-    let lock = lock(job, outcome, &tool, model_file.clone(), &written, &plan_text)?;
+    let lock = lock(job, outcome, &tool, (&written, weights), &plan_text)?;
     let lock = serde_json::to_string_pretty(&lock).map_err(ReportError::Json).map_err(report_error)?;
     put("sparsec.lock", format!("{lock}\n").as_bytes())?;
-    let report = report(job, outcome, (&before, &after), groups, model_file);
+    let report = report(job, outcome, (&before, &after), groups);
     put("report.json", report.to_json().map_err(report_error)?.as_bytes())?;
     put("report.html", page(&report).map_err(report_error)?.as_bytes())?;
     if crate::interrupt::requested() {
@@ -118,13 +110,10 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let outputs = folder.finish("report.json")?;
 
     job.watch.clear();
-    let side = |e: &Estimate, s: Option<&Score>| SideJson {
-        estimate: EstimateJson::from(e),
-        metric: outcome.metrics.as_ref().zip(s).map(|((m, ..), s)| MetricJson {
-            name: m.name(),
-            value: s.value,
-            samples: s.samples,
-        }),
+    let side = |e: &Estimate, s: Option<&Score>| {
+        let mut json = EstimateJson::from(e);
+        json.side.metric = metric(outcome, s);
+        json
     };
     let scores = outcome.metrics.as_ref();
     let json = Result_ {
@@ -136,6 +125,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
             max_abs_error: v.max_abs_error,
             max_rel_error: v.max_rel_error,
         }),
+        notes: outcome.notes.clone(),
         warnings: outcome.warnings.clone(),
         outputs: outputs.iter().map(|p| p.display().to_string()).collect(),
     };
@@ -143,8 +133,45 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     job.talk.result("compile", &json, &text).map_err(CliError::Stdout)
 }
 
+/// The model with what it says of its making.
+fn signed(model: &Model, plan: &str) -> Model {
+    let mut model = model.clone();
+    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
+    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
+    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan.as_bytes())));
+    model
+}
+
+/// Bytes of a model file that was written, with its data file.
+fn stored_bytes(path: &std::path::Path) -> u64 {
+    let bytes = |p: &std::path::Path| std::fs::metadata(p).map_or(0, |m| m.len());
+    bytes(path) + bytes(&path.with_extension("onnx.data"))
+}
+
+/// The figures by which limits are judged: those of the model as it is written, not those that were planned with. The
+/// model is written to find its size only where that is limited.
+pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
+    // Any plan's hash has the same length.
+    let model = signed(model, "");
+    let e = after_estimate(job, facts, &model);
+    let mut size = e.file_bytes;
+    if limits.iter().any(|l| l.kind == LimitKind::Size) {
+        let folder = Folder::begin(&job.args.output)?;
+        let path = folder.path().join("model.onnx");
+        sparsec_onnx::save(&model, &path, sparsec_onnx::Weights::AsLoaded)?;
+        size = stored_bytes(&path);
+    }
+    Ok(Price {
+        macs: e.macs as f64,
+        params: e.params as f64,
+        size: size as f64,
+        latency_ms: e.latency_ms.mid,
+        memory: e.memory.peak as f64,
+    })
+}
+
 /// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
-fn original_params(job: &Job, canonical: u64) -> u64 {
+pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
     let model = &job.source.model;
     let facts = infer(model, &job.dense.table).facts;
     let found = estimate(model, &facts, &job.dense.table, job.target).params;
@@ -152,7 +179,7 @@ fn original_params(job: &Job, canonical: u64) -> u64 {
 }
 
 /// The estimate of the emitted model itself, with the sizes of one sample.
-fn after_estimate(job: &Job, outcome: &Outcome, model: &Model) -> Estimate {
+fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
     let facts = infer(model, &job.dense.table).facts;
     let sizes: BTreeMap<String, u64> = job
         .dense
@@ -161,7 +188,7 @@ fn after_estimate(job: &Job, outcome: &Outcome, model: &Model) -> Estimate {
         .inputs()
         .flat_map(|v| {
             let open = job.dense.facts.get(v).shape.clone().unwrap_or_default();
-            let bound = outcome.facts.get(v).sizes().unwrap_or_default();
+            let bound = dense.get(v).sizes().unwrap_or_default();
             let known = open.into_iter().zip(bound).filter_map(|(d, n)| Some((d.as_sym()?.to_string(), n)));
             known.collect::<Vec<_>>()
         })
@@ -179,31 +206,45 @@ fn lock(
     job: &Job,
     outcome: &Outcome,
     tool: &str,
-    model: LockedFile,
-    written: &[u8],
+    (written, weights): (&[u8], Option<String>),
     plan: &str,
 ) -> Result<Lock, CliError> {
-    let mut inputs = outcome.files.clone();
-    inputs.insert("model", model);
-    let mut options = BTreeMap::new();
-    for l in &outcome.limits {
-        options.insert(format!("max_{}", l.name), format!("{} {}", l.asked, l.unit).trim().to_string());
-    }
-    for (i, s) in job.args.samples.scale.iter().enumerate() {
-        options.insert(format!("scale.{}", s.input.clone().unwrap_or_else(|| i.to_string())), s.factor.to_string());
+    let mut outputs = BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]);
+    if let Some(weights) = weights {
+        outputs.insert("model.onnx.data", weights);
     }
     let kept = outcome.decision.plan.groups.iter().map(|g| (g.id.clone(), g.keep.clone())).collect();
     Ok(Lock {
         schema: "sparsec/lock@1",
         tool: tool.to_string(),
         runtime: job.runtime.name(),
-        inputs,
+        inputs: outcome.files.clone(),
         target: LockedFile { name: job.target.name.clone(), sha256: sha256(job.target.to_yaml()?.as_bytes()) },
-        options,
+        options: job.options.clone(),
         seed: job.args.random_plan,
         kept,
-        outputs: BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]),
+        outputs,
     })
+}
+
+/// A score as reports have it.
+fn metric(outcome: &Outcome, score: Option<&Score>) -> Option<sparsec_report::Metric> {
+    let ((metric, ..), score) = outcome.metrics.as_ref().zip(score)?;
+    Some(sparsec_report::Metric {
+        name: metric.name().to_string(),
+        value: score.value,
+        unit: if metric.is_percentage() { "%" } else { "" }.to_string(),
+        samples: score.samples,
+        better: if metric.higher_is_better() { Better::Higher } else { Better::Lower },
+    })
+}
+
+/// What people call the model in a file: many are all called `model`, and told apart by their folder.
+fn title(path: &Path) -> String {
+    let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    let stem = path.file_stem().is_some_and(|s| s == "model");
+    let folder = path.parent().and_then(name).filter(|_| stem);
+    folder.or_else(|| name(path)).unwrap_or_else(|| path.display().to_string())
 }
 
 fn report(
@@ -211,20 +252,9 @@ fn report(
     outcome: &Outcome,
     (before, after): (&Estimate, &Estimate),
     groups: Vec<sparsec_report::Group>,
-    model_file: LockedFile,
 ) -> Report {
-    let side = |e: &Estimate, score: Option<&Score>| {
-        let metric = outcome.metrics.as_ref().zip(score).map(|((m, ..), s)| sparsec_report::Metric {
-            name: m.name().to_string(),
-            value: s.value,
-            samples: s.samples,
-            better: if m.higher_is_better() { Better::Higher } else { Better::Lower },
-        });
-        Side { metric, file_bytes: e.file_bytes, ..Side::from(e) }
-    };
+    let side = |e: &Estimate, score: Option<&Score>| Side { metric: metric(outcome, score), ..Side::from(e) };
     let scores = outcome.metrics.as_ref();
-    let mut inputs = vec![("model", model_file)];
-    inputs.extend(outcome.files.iter().map(|(role, f)| (*role, f.clone())));
     let used_for = match (&outcome.metrics, &outcome.measured) {
         (Some(_), _) => "calibration, sensitivity, recovery, metric",
         (None, Some(_)) => "calibration, sensitivity, recovery",
@@ -239,10 +269,11 @@ fn report(
             v.max_rel_error
         ));
     }
+    notes.extend(outcome.notes.iter().cloned());
     notes.push(format!("latency, memory and energy are estimates for `{}`, not measurements", job.target.name));
     Report {
         schema: SCHEMA.to_string(),
-        model: inputs[0].1.name.clone(),
+        model: title(&job.args.model),
         tool: Tool { name: "sparsec".to_string(), version: env!("CARGO_PKG_VERSION").to_string() },
         target: TargetInfo {
             name: job.target.name.clone(),
@@ -265,9 +296,10 @@ fn report(
             .collect(),
         groups,
         frozen: record::frozen(job.dense),
-        inputs: inputs
-            .into_iter()
-            .map(|(role, f)| Input { role: role.to_string(), name: f.name, sha256: f.sha256 })
+        inputs: outcome
+            .files
+            .iter()
+            .map(|(role, f)| Input { role: role.clone(), name: f.name.clone(), sha256: f.sha256.clone() })
             .collect(),
         notes,
         warnings: outcome.warnings.clone(),
@@ -289,10 +321,13 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     row("peak memory, estimated", bytes(a), bytes(b), ratio(a as f64, b as f64));
     if let Some((metric, dense, cut)) = &outcome.metrics {
         let show = |s: &Score| {
-            if metric.is_percentage() { format!("{:.2} %", s.value) } else { format!("{:.5}", s.value) }
+            if metric.is_percentage() { format!("{:.2} %", s.value) } else { significant(s.value) }
         };
-        let drop = metric.drop(dense.value, cut.value);
-        row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), format!("{:+.2}", -drop));
+        let change = cut.value - dense.value;
+        let sign = if change > 0.0 { "+" } else { "" };
+        let change =
+            if metric.is_percentage() { format!("{change:+.2}") } else { sign.to_string() + &significant(change) };
+        row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), change);
     }
     let mut out = table(&[Text(""), Number("before"), Number("after"), Number("")], &rows);
     out += &format!("\ntarget {}{}\n", job.target.name, if job.target.calibrated { "" } else { " (uncalibrated)" });
@@ -310,7 +345,11 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
         out += &format!("the model {verdict} the masked one (largest relative difference {:.1e})\n", v.max_rel_error);
     }
     let cut = outcome.decision.plan.groups.len();
-    out += &format!("{cut} of {} groups were cut\n", job.dense.channels.groups.len());
+    let groups = job.dense.channels.groups.len();
+    out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), if cut == 1 { "was" } else { "were" });
+    for n in &outcome.notes {
+        out += &format!("note: {n}\n");
+    }
     for w in &outcome.warnings {
         out += &format!("warning: {w}\n");
     }

@@ -3,9 +3,10 @@
 use crate::cli::Cli;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::talk;
+use crate::talk::Talk;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+use serde::Serialize;
 
 /// Print a script that completes sparsec's command line in a shell.
 #[derive(Debug, Args)]
@@ -20,10 +21,18 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
+#[derive(Serialize)]
+struct Completions {
+    shell: String,
+    script: String,
+}
+
 /// Runs the command.
-pub(crate) fn run(args: &CompletionsArgs) -> Result<Exit, CliError> {
+pub(crate) fn run(args: &CompletionsArgs, talk: Talk) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "sparsec", &mut script);
-    talk::data(&String::from_utf8_lossy(&script)).map_err(CliError::Stdout)?;
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let completions = Completions { shell: args.shell.to_string(), script };
+    talk.result("completions", &completions, &completions.script).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

@@ -4,14 +4,16 @@ use crate::cli::Global;
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, table};
+use crate::table::{bytes, count, fitted, ms, screen};
 use crate::talk::Talk;
 use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec_cost::{Estimate, Interval, NodeCost, Target, estimate};
+use sparsec_cost::{Estimate, NodeCost, Target, estimate};
+use sparsec_report::Side;
 use std::path::PathBuf;
 
 /// Estimate latency, memory and energy on a target, kernel by kernel, without running the model.
@@ -20,7 +22,7 @@ use std::path::PathBuf;
 Estimated is the canonical graph: constants folded, normalisations merged into the layers before them.
 
 Examples:
-  sparsec estimate model.onnx --target generic-x86
+  sparsec estimate model.onnx
   sparsec estimate model.onnx --target my-board.yaml --batch 8 --json
   sparsec estimate decoder.onnx --target generic-arm --dim sequence=128")]
 pub(crate) struct EstimateArgs {
@@ -28,7 +30,7 @@ pub(crate) struct EstimateArgs {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Built-in target or target file.
-    #[arg(long, value_name = "TARGET")]
+    #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
     /// Size of the inputs' first axis, where the model leaves it open.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
@@ -38,93 +40,19 @@ pub(crate) struct EstimateArgs {
     dim: Vec<(String, u64)>,
 }
 
-/// The JSON form of an estimate.
+/// The JSON form of an estimate: a side of a report, and what it is an estimate of.
 #[derive(Debug, Serialize)]
 pub(crate) struct EstimateJson {
-    target: String,
-    calibrated: bool,
-    latency_ms: Latency,
-    memory_bytes: Memory,
-    energy_mj: f64,
-    macs: u64,
-    params: u64,
-    file_bytes: u64,
-    nodes: Vec<Node>,
-    notes: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    total: f64,
-    low: f64,
-    high: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Memory {
-    peak: u64,
-    weights: u64,
-    activations: u64,
-    lower_bound: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Node {
-    name: String,
-    op: String,
-    kernel: String,
-    macs: u64,
-    read_bytes: u64,
-    write_bytes: u64,
-    weight_bytes: u64,
-    latency_ms: Latency,
-    fused_into: Option<String>,
-    notes: Vec<String>,
-}
-
-impl From<Interval> for Latency {
-    fn from(i: Interval) -> Self {
-        Self { total: i.mid, low: i.low, high: i.high }
-    }
-}
-
-impl From<&NodeCost> for Node {
-    fn from(n: &NodeCost) -> Self {
-        Self {
-            name: n.label.clone(),
-            op: n.op.clone(),
-            kernel: n.kernel.clone(),
-            macs: n.macs,
-            read_bytes: n.read_bytes,
-            write_bytes: n.write_bytes,
-            weight_bytes: n.weight_bytes,
-            latency_ms: n.latency_ms.into(),
-            fused_into: n.fused_into.clone(),
-            notes: n.notes.clone(),
-        }
-    }
+    pub(crate) target: String,
+    pub(crate) calibrated: bool,
+    #[serde(flatten)]
+    pub(crate) side: Side,
+    pub(crate) notes: Vec<String>,
 }
 
 impl From<&Estimate> for EstimateJson {
     fn from(e: &Estimate) -> Self {
-        let m = &e.memory;
-        Self {
-            target: e.target.clone(),
-            calibrated: e.calibrated,
-            latency_ms: e.latency_ms.into(),
-            memory_bytes: Memory {
-                peak: m.peak,
-                weights: m.weights,
-                activations: m.activations,
-                lower_bound: m.lower_bound,
-            },
-            energy_mj: e.energy_mj,
-            macs: e.macs,
-            params: e.params,
-            file_bytes: e.file_bytes,
-            nodes: e.nodes.iter().map(Node::from).collect(),
-            notes: e.notes.clone(),
-        }
+        Self { target: e.target.clone(), calibrated: e.calibrated, side: e.into(), notes: e.notes.clone() }
     }
 }
 
@@ -133,7 +61,8 @@ pub(crate) fn run(args: &EstimateArgs, global: &Global, talk: Talk) -> Result<Ex
     let target = Target::named_or_file(&args.target)?;
     let (_, dense) = open(&args.model, global, &Watch::new(talk))?;
     let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
-    let e = estimate(&dense.model, &facts, &dense.table, &target);
+    let mut e = estimate(&dense.model, &facts, &dense.table, &target);
+    Names::of(&dense.model.graph).relabel(&dense.model.graph, &mut e);
     talk.result("estimate", &EstimateJson::from(&e), &text(&e)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
@@ -147,15 +76,16 @@ fn text(e: &Estimate) -> String {
     };
     let rows: Vec<Vec<String>> = kernels.map(row).collect();
     let (l, m) = (&e.latency_ms, &e.memory);
-    let mut out =
-        table(&[Text("node"), Text("kernel"), Number("MACs"), Number("bytes"), Number("time"), Number("share")], &rows);
+    let columns = [Text("node"), Text("kernel"), Number("MACs"), Number("bytes"), Number("time"), Number("share")];
+    let mut out = fitted(&columns, &rows, screen());
     out += &format!("\n{}\n", e.target);
     out += &format!("  latency     {} ({} to {})\n", ms(l.mid), ms(l.low), ms(l.high));
     out += &format!(
-        "  memory      {} = {} weights + {} activations\n",
+        "  memory      {} = {} weights + {} activations (no less than {} live at once)\n",
         bytes(m.peak),
         bytes(m.weights),
-        bytes(m.activations)
+        bytes(m.activations),
+        bytes(m.lower_bound)
     );
     out += &format!("  energy      {:.3} mJ\n", e.energy_mj);
     out += &format!("  MACs        {}\n  parameters  {}\n", count(e.macs), count(e.params));

@@ -4,17 +4,21 @@ use crate::cli::Global;
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::held_back::{HeldBack, held_back};
+use crate::names::Names;
 use crate::table::Column::{Number, Text};
-use crate::table::{count, table};
+use crate::table::{count, fitted, lines, plural, screen};
 use crate::talk::Talk;
+use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec_analysis::{AxisOwner, Channels};
-use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Graph, Reason, Type};
+use sparsec::drive::{Prepared, macs, macs_on};
+use sparsec_analysis::{AxisOwner, Channels, infer};
+use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Show what a model is made of, which channels leave together, and what is frozen and why.
 #[derive(Debug, Args)]
@@ -28,9 +32,18 @@ pub(crate) struct InspectArgs {
     /// Model to look at.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// List every group with its axes.
+    /// List every group with the layers that make its units and those that read them; --json has all its axes.
     #[arg(long)]
     groups: bool,
+    /// Do the analysis once more and tell how long it takes.
+    #[arg(long)]
+    times: bool,
+    /// Size of the inputs' first axis, where the model leaves it open.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
+    batch: u64,
+    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
+    dim: Vec<(String, u64)>,
 }
 
 #[derive(Serialize)]
@@ -42,10 +55,20 @@ struct Inspection {
     nodes_in_file: u64,
     params: u64,
     params_prunable: u64,
-    /// Of one sample; null where sizes are open.
+    /// Of one batch; null where sizes are open.
     macs: Option<u64>,
+    /// Those of which a factor or the sum can leave.
+    macs_prunable: Option<u64>,
+    /// Indices of axes that the analysis speaks of.
+    slots: u64,
+    /// Time of shapes and channels, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analysis_ms: Option<f64>,
     groups: Vec<Group>,
+    /// Axes of constants with slots that can never leave.
     frozen: Vec<Frozen>,
+    /// The same by reason and node, the dearest first.
+    held_back: Vec<HeldBack>,
 }
 
 #[derive(Serialize)]
@@ -58,9 +81,16 @@ struct Port {
 #[derive(Serialize)]
 struct Group {
     id: String,
+    /// The layers that make its units.
+    title: String,
     units: u64,
     axes: Vec<String>,
+    /// The layers that read them.
+    readers: String,
+    /// Weight elements that sit in a slot of the group.
     params: u64,
+    /// Multiply-accumulates that go through a slot of the group; null where sizes are open.
+    macs: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -72,20 +102,21 @@ struct Frozen {
     reason: String,
     /// The node that stated it.
     node: Option<String>,
-    /// Whether it is an axis of a kernel, of which models have more than anyone reads.
-    #[serde(skip)]
-    window: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
-    // Multiply-accumulates do not depend on the target.
-    let target = Target::named_or_file("generic-x86")?;
-    let macs = dense.sizes(1, &BTreeMap::new()).ok().map(|sizes| {
-        let facts = dense.bind(&sizes);
-        Pricer::new(&dense.model, &facts, &dense.table, &target).price(&facts).macs
+    let names = Names::of(graph);
+    let mut bound = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
+    let macs = bound.as_ref().map(|facts| macs(&dense, facts));
+    let held_back = held_back(&dense, &names, bound.as_ref());
+    let analysis_ms = args.times.then(|| {
+        let start = Instant::now();
+        let facts = infer(&dense.model, &dense.table).facts;
+        let _ = sparsec_analysis::channels(&dense.model, &facts, &dense.table);
+        1e3 * start.elapsed().as_secs_f64()
     });
     let mut operators = BTreeMap::new();
     for (_, n) in graph.nodes() {
@@ -102,25 +133,32 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         nodes_in_file: source.model.graph.nodes().count() as u64,
         params: channels.params.0,
         params_prunable: channels.params.1,
-        macs,
-        groups: groups(channels, graph),
-        frozen: frozen(channels, graph),
+        macs: macs.map(|m| m.0),
+        macs_prunable: macs.map(|m| m.1),
+        slots: u64::from(channels.axes.slot_count()),
+        analysis_ms,
+        groups: channels.groups.iter().map(|g| group(&dense, &names, g, bound.as_mut())).collect(),
+        frozen: frozen(channels, graph, &names),
+        held_back,
     };
     talk.result("inspect", &inspection, &text(&inspection, args.groups)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
 
-fn groups(channels: &Channels, graph: &Graph) -> Vec<Group> {
-    let group = |g: &sparsec_analysis::Group| Group {
+fn group(dense: &Prepared, names: &Names, g: &sparsec_analysis::Group, bound: Option<&mut Facts>) -> Group {
+    let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
+    Group {
         id: g.id.clone(),
+        title: names.title(dense, g),
         units: g.units.len() as u64,
-        axes: g.axes.iter().map(|(axis, _)| channels.axes.label(graph, *axis)).collect(),
+        axes: g.axes.iter().map(|(axis, _)| axes.label(graph, *axis)).collect(),
+        readers: names.readers(dense, g),
         params: g.params,
-    };
-    channels.groups.iter().map(group).collect()
+        macs: bound.map(|facts| macs_on(dense, facts, g)),
+    }
 }
 
-fn frozen(channels: &Channels, graph: &Graph) -> Vec<Frozen> {
+fn frozen(channels: &Channels, graph: &Graph, names: &Names) -> Vec<Frozen> {
     let one = |f: &sparsec_analysis::FrozenAxis| match channels.axes.owner(f.axis) {
         AxisOwner::Value(v, axis) => Some(Frozen {
             value: graph.value(v).name.clone(),
@@ -128,13 +166,15 @@ fn frozen(channels: &Channels, graph: &Graph) -> Vec<Frozen> {
             slots: f.slots,
             params: f.params,
             reason: f.freeze.reason.to_string(),
-            node: f.freeze.node.map(|n| graph.label(n)),
-            window: f.freeze.reason == Reason::Window,
+            node: f.freeze.node.map(|n| names.node(graph, n)),
         }),
         AxisOwner::Virtual(_) | AxisOwner::Digit => None,
     };
     channels.frozen.iter().filter_map(one).collect()
 }
+
+/// What lines go on with below the first.
+const INDENT: &str = "            ";
 
 fn text(i: &Inspection, all: bool) -> String {
     let mut out = String::new();
@@ -145,33 +185,66 @@ fn text(i: &Inspection, all: bool) -> String {
     }
     let operators: Vec<String> = i.operators.iter().map(|(op, n)| format!("{n} {op}")).collect();
     let percent = 100.0 * i.params_prunable as f64 / i.params.max(1) as f64;
-    out += &format!("operators   {}\n", operators.join(", "));
-    out += &format!("            (of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
+    let operators = lines(&operators.join(", "), screen() - INDENT.len());
+    out += &format!("operators   {}\n", operators.join(&format!("\n{INDENT}")));
+    out += &format!("{INDENT}(of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
-    out += &format!("MACs        {}\n", i.macs.map_or("sizes are open".to_string(), count));
+    let macs = match (i.macs, i.macs_prunable) {
+        (Some(all), Some(can)) => {
+            let percent = 100.0 * can as f64 / all.max(1) as f64;
+            format!("{}, of which {} ({percent:.1} %) can leave", count(all), count(can))
+        }
+        _ => "sizes are open".to_string(),
+    };
+    out += &format!("MACs        {macs}\n");
+    if let Some(ms) = i.analysis_ms {
+        out += &format!("analysis    {} slots in {ms:.1} ms\n", count(i.slots));
+    }
     out += &format!("groups      {}\n", i.groups.len());
     if all && !i.groups.is_empty() {
-        let row = |g: &Group| vec![g.id.clone(), g.units.to_string(), count(g.params), g.axes.join(" ")];
-        let rows: Vec<Vec<String>> = i.groups.iter().map(row).collect();
-        out += &format!("\n{}", table(&[Text("group"), Number("units"), Number("parameters"), Text("axes")], &rows));
+        out += &format!("\n{}", groups_text(&i.groups));
     }
-    let (windows, mut others): (Vec<&Frozen>, Vec<&Frozen>) = i.frozen.iter().partition(|f| f.window);
-    if !others.is_empty() {
-        others.sort_by_key(|f| std::cmp::Reverse(f.params));
-        let row = |f: &&Frozen| {
-            let why = f.node.as_ref().map_or(f.reason.clone(), |n| format!("{} ({n})", f.reason));
-            vec![format!("{}:{}", f.value, f.axis), f.slots.to_string(), count(f.params), why]
-        };
-        let rows: Vec<Vec<String>> = others.iter().map(row).collect();
-        out += &format!(
-            "\n{}",
-            table(&[Text("frozen axis"), Number("slots"), Number("parameters"), Text("reason")], &rows)
-        );
+    if !i.held_back.is_empty() {
+        out += &format!("\n{}", held_back_text(&i.held_back));
     }
-    if !windows.is_empty() {
-        let axes = if windows.len() == 1 { "axis" } else { "axes" };
-        out += &format!("\n{} kernel {axes}: {}\n", windows.len(), Reason::Window);
+    out
+}
+
+/// The first few, and how many there are besides.
+fn some(all: &[String], most: usize) -> String {
+    let shown = all.iter().take(most).cloned().collect::<Vec<_>>().join(" ");
+    if all.len() > most { format!("{shown} and {} more", all.len() - most) } else { shown }
+}
+
+fn groups_text(groups: &[Group]) -> String {
+    let row = |g: &Group| {
+        let macs = g.macs.map_or(String::new(), count);
+        vec![g.title.clone(), g.readers.clone(), g.id.clone(), g.units.to_string(), count(g.params), macs]
+    };
+    let rows: Vec<Vec<String>> = groups.iter().map(row).collect();
+    let columns =
+        [Text("made by"), Text("read by"), Text("group"), Number("units"), Number("parameters"), Number("MACs")];
+    fitted(&columns, &rows, screen())
+}
+
+fn held_back_text(rows: &[HeldBack]) -> String {
+    const AXES: usize = 3;
+    let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = rows.iter().partition(|r| r.window);
+    let mut out = String::new();
+    let row = |r: &&HeldBack| {
+        let why = r.node.as_ref().map_or(r.reason.clone(), |n| format!("{}: {n}", r.reason));
+        let why = r.remedy.as_ref().map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
+        let macs = r.macs.map_or(String::new(), count);
+        vec![why, r.slots.to_string(), count(r.params), macs, some(&r.axes, AXES)]
+    };
+    let cells: Vec<Vec<String>> = others.iter().map(row).collect();
+    let columns = [Text("frozen because"), Number("slots"), Number("parameters"), Number("MACs"), Text("axes")];
+    if !cells.is_empty() {
+        out += &fitted(&columns, &cells, screen());
+    }
+    for r in windows {
+        out += &format!("\n{}: {}\n", plural(r.axes.len(), "kernel axis", "kernel axes"), r.reason);
     }
     out
 }

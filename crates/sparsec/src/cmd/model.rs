@@ -6,7 +6,7 @@ use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
 use sparsec::drive::{DriveError, Prepared, prepare, prepare_with};
-use sparsec_ir::{Model, OpTable, verify};
+use sparsec_ir::{Model, OpTable, OpsetImport, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
 use sparsec_runtime::{Runtime, RuntimeError};
@@ -32,7 +32,7 @@ pub(crate) fn is_text(path: &Path) -> bool {
 /// Reads a model, ONNX or text, and tells what is worth telling.
 pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
     if is_text(path) {
-        return load_text(path);
+        return load_text(path, talk);
     }
     let loaded = sparsec_onnx::load(path)?;
     for note in &loaded.notes {
@@ -41,10 +41,17 @@ pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
     Ok(Source { bytes: loaded.source.len() as u64, model: loaded.model })
 }
 
-fn load_text(path: &Path) -> Result<Source, CliError> {
+/// Operator set that a text without a header imports: the one that PyTorch's exporter writes.
+const OPSET: i64 = 18;
+
+fn load_text(path: &Path, talk: Talk) -> Result<Source, CliError> {
     let text = read(path)?;
     let model = sparsec_ir::text::parse_model(&text);
-    let model = model.map_err(|source| CliError::Text { path: path.to_path_buf(), source })?;
+    let mut model = model.map_err(|source| CliError::Text { path: path.to_path_buf(), source })?;
+    if model.opsets.is_empty() {
+        model.opsets = vec![OpsetImport { domain: String::new(), version: OPSET }];
+        talk.note(&format!("the text names no operator set, ONNX's version {OPSET} is taken"));
+    }
     // The parser reads what is written; files of the other form are checked as they are read.
     verify(&model).map_err(|violations| DriveError::from(PassError::BrokenInput { violations }))?;
     Ok(Source { bytes: text.len() as u64, model })

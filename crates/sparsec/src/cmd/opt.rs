@@ -5,6 +5,7 @@ use crate::cmd::model::{evaluator, is_text, load, manager, show_remarks, table};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
+use crate::table::plural;
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::{Args, ValueEnum};
@@ -66,6 +67,7 @@ struct Optimised {
 
 /// Runs the command.
 pub(crate) fn run(args: &OptArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    args.output.as_deref().map_or(Ok(()), output::expect_file)?;
     let watch = Watch::new(talk);
     let mut model = load(&args.model, talk)?.model;
     let nodes_before = model.graph.nodes().count();
@@ -101,7 +103,12 @@ pub(crate) fn run(args: &OptArgs, global: &Global, talk: Talk) -> Result<Exit, C
         nodes_after: model.graph.nodes().count(),
         graph,
     };
-    let summary = format!("{} nodes, {} after {} rewrites\n", done.nodes_before, done.nodes_after, done.rewrites);
+    let summary = format!(
+        "{}, {} after {}\n",
+        plural(done.nodes_before, "node", "nodes"),
+        done.nodes_after,
+        plural(done.rewrites as usize, "rewrite", "rewrites")
+    );
     talk.result("opt", &done, done.graph.as_deref().unwrap_or(&summary)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, table};
+use crate::table::{bytes, count, ms, plural, table};
 use crate::talk::Talk;
 use crate::values;
 use crate::watch::Watch;
@@ -72,11 +72,13 @@ impl From<&Price> for Figures {
 
 /// Runs the command.
 pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let curves = read_curves(&args.curves)?;
     let (source, dense) = open(&args.model, global, &watch)?;
     curves.check(&dense)?;
+    curves.warnings().iter().for_each(|w| talk.note(w));
     let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
     let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.bytes, &watch);
     let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
@@ -121,9 +123,9 @@ fn text(d: &Decision, full: &[u32]) -> String {
     let kept: u32 = d.keep.iter().sum();
     let cut = d.keep.iter().zip(full).filter(|(a, b)| a < b).count();
     format!(
-        "{}\n{cut} of {} groups cut, {kept} of {} units kept\n",
+        "{}\n{cut} of {} cut, {kept} of {} kept\n",
         table(&[Text(""), Number("before"), Number("after"), Number("share")], &rows),
-        full.len(),
-        full.iter().sum::<u32>()
+        plural(full.len(), "group", "groups"),
+        plural(full.iter().sum::<u32>() as usize, "unit", "units")
     )
 }

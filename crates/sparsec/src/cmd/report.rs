@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Column::{Number, Text};
-use crate::table::{bytes, count, ms, table};
+use crate::table::{bytes, count, fitted, ms, screen, table};
 use crate::talk::{self, Talk};
 use clap::Args;
 use sparsec_report::{Report, ReportError, Side};
@@ -18,9 +18,9 @@ Examples:
   sparsec report out
   sparsec report out --html page.html")]
 pub(crate) struct ReportArgs {
-    /// Folder that `sparsec compile` wrote.
+    /// Folder that `sparsec compile` wrote, or the `report.json` in it.
     #[arg(value_name = "OUT")]
-    folder: PathBuf,
+    place: PathBuf,
     /// Render the page anew into this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -28,7 +28,8 @@ pub(crate) struct ReportArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, talk: Talk) -> Result<Exit, CliError> {
-    let path = args.folder.join("report.json");
+    args.html.as_deref().map_or(Ok(()), output::expect_file)?;
+    let path = if args.place.is_dir() { args.place.join("report.json") } else { args.place.clone() };
     let broken = |source: ReportError| CliError::Report { path: path.clone(), source };
     let json = read(&path)?;
     let report = Report::from_json(&json).map_err(broken)?;
@@ -58,7 +59,8 @@ fn text(r: &Report) -> String {
     ];
     if let (Some(before), Some(after)) = (&r.before.metric, &r.after.metric) {
         let change = format!("{:+.2}", after.value - before.value);
-        rows.push(vec![before.name.clone(), format!("{:.2}", before.value), format!("{:.2}", after.value), change]);
+        let show = |v: f64| if after.unit.is_empty() { format!("{v:.5}") } else { format!("{v:.2} {}", after.unit) };
+        rows.push(vec![before.name.clone(), show(before.value), show(after.value), change]);
     }
     let mut out = format!("{} on {}\n\n", r.model, r.target.name);
     out += &table(&[Text(""), Number("before"), Number("after"), Number("change")], &rows);
@@ -81,10 +83,10 @@ fn text(r: &Report) -> String {
         .groups
         .iter()
         .filter(|g| g.kept < g.units)
-        .map(|g| vec![g.id.clone(), g.units.to_string(), g.kept.to_string()])
+        .map(|g| vec![g.title.clone(), g.id.clone(), g.units.to_string(), g.kept.to_string()])
         .collect();
     if !cut.is_empty() {
-        out += &format!("\n{}", table(&[Text("group"), Number("units"), Number("kept")], &cut));
+        out += &format!("\n{}", fitted(&[Text("group"), Text("id"), Number("units"), Number("kept")], &cut, screen()));
     }
     for (what, lines) in [("warning", &r.warnings), ("note", &r.notes)] {
         for line in lines {

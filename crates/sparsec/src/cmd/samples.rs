@@ -4,9 +4,9 @@ use crate::error::CliError;
 use crate::talk::Talk;
 use crate::values::{self, Scale};
 use clap::Args;
-use sparsec::drive::DriveError;
+use sparsec::drive::{DriveError, MEMORY, MOST_SAMPLES, Samples};
 use sparsec_calib::data::{DataOptions, Dataset, ImageOptions};
-use sparsec_ir::{Model, Tensor};
+use sparsec_ir::Model;
 use std::path::Path;
 
 /// How sample files become inputs.
@@ -28,9 +28,34 @@ pub(crate) struct SampleArgs {
 impl SampleArgs {
     /// Reads the samples at `path` and tells what is worth telling.
     pub(crate) fn load(&self, path: &Path, model: &Model, talk: Talk) -> Result<Dataset, CliError> {
+        self.read(path, model, talk, self.max_samples)
+    }
+    /// The samples at `path` to calibrate with: the first ones, no more than are read into memory. What is left out for
+    /// the memory is told; so is how the samples were read.
+    pub(crate) fn calibration(
+        &self,
+        path: &Path,
+        model: &Model,
+        talk: Talk,
+        threads: usize,
+    ) -> Result<Samples, CliError> {
+        let most = self.max_samples.unwrap_or(MOST_SAMPLES).min(MOST_SAMPLES);
+        let data = self.read(path, model, talk, Some(most))?;
+        if let (true, Some((input, t))) = (data.is_stacked(), data.inputs().first()) {
+            let size = t.dims.get(1).copied().unwrap_or(1);
+            return Err(DriveError::NoSampleAxis { input: input.clone(), size }.into());
+        }
+        let inputs = data.inputs().iter().map(|(_, t)| t.clone()).collect();
+        let samples = Samples::fit(inputs, threads, MEMORY);
+        if let Some(remark) = samples.remark() {
+            talk.note(&remark);
+        }
+        Ok(samples)
+    }
+    fn read(&self, path: &Path, model: &Model, talk: Talk, most: Option<u64>) -> Result<Dataset, CliError> {
         let mut options = DataOptions::default();
         options.scales = self.scale.iter().map(|s| (s.input.clone(), s.factor)).collect();
-        options.max_samples = self.max_samples;
+        options.max_samples = most;
         options.image = self.image.clone();
         let data = Dataset::load(path, model, &options)?;
         for note in data.notes() {
@@ -38,16 +63,4 @@ impl SampleArgs {
         }
         Ok(data)
     }
-}
-
-/// Samples that measurements use at most: more cost time and change nothing.
-const CALIBRATION_SAMPLES: u64 = 1024;
-
-/// The samples to calibrate with: the first ones, in the order of the graph's inputs.
-pub(crate) fn calibration(data: &Dataset) -> Result<Vec<Tensor>, CliError> {
-    if let (true, Some((input, t))) = (data.is_stacked(), data.inputs().first()) {
-        let size = t.dims.get(1).copied().unwrap_or(1);
-        return Err(DriveError::NoSampleAxis { input: input.clone(), size }.into());
-    }
-    Ok(data.take(CALIBRATION_SAMPLES).inputs().iter().map(|(_, t)| t.clone()).collect())
 }

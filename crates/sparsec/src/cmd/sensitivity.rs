@@ -1,18 +1,21 @@
 //! `sparsec sensitivity`: what the samples say of each group.
 
 use crate::cli::Global;
+use crate::cmd::curves::{Measurement, measured};
 use crate::cmd::model::{open, runtime};
-use crate::cmd::samples::{SampleArgs, calibration};
+use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::output;
+use crate::record::LockedFile;
 use crate::table::Column::{Number, Text};
-use crate::table::table;
+use crate::table::{fitted, screen};
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Curves, GroupCurve, Samples, measure};
+use sparsec::drive::{Curves, GroupCurve, Prepared};
 use sparsec_cost::Target;
 use std::path::PathBuf;
 
@@ -41,40 +44,66 @@ pub(crate) struct SensitivityArgs {
 #[derive(Serialize)]
 struct Measured<'a> {
     output: String,
+    /// Samples that were used.
+    samples: u64,
     groups: &'a [GroupCurve],
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
-    let (_, dense) = open(&args.model, global, &watch)?;
-    let inputs = calibration(&args.samples.load(&args.data, &dense.model, talk)?)?;
-    let samples = Samples { inputs: &inputs, threads: global.threads() };
-    let curves = measure(&dense, runtime.as_ref(), &samples, &target, &watch)?;
+    let (source, dense) = open(&args.model, global, &watch)?;
+    let samples = args.samples.calibration(&args.data, &dense.model, talk, global.threads())?;
+    let models = LockedFile::inputs(&args.model, &source.model, global)?;
+    let what = Measurement {
+        dense: &dense,
+        models: &models,
+        rewrite_limit: None,
+        runtime: runtime.as_ref(),
+        samples: &samples,
+        target: &target,
+    };
+    let partial = args.output.file_name().unwrap_or_default().to_string_lossy();
+    let partial = args.output.with_file_name(format!(".{partial}.partial"));
+    let curves = measured(&what, &partial, &watch)?;
     watch.clear();
+    curves.warnings().iter().for_each(|w| talk.note(w));
     let mut json = serde_json::to_vec_pretty(&curves).map_err(|e| CliError::Stdout(e.into()))?;
     json.push(b'\n');
     output::file(&args.output, &json)?;
-    let measured = Measured { output: args.output.display().to_string(), groups: &curves.groups };
-    talk.result("sensitivity", &measured, &text(&curves)).map_err(CliError::Stdout)?;
+    // Its contents are in the output now. That it cannot be removed changes nothing.
+    let _ = std::fs::remove_file(&partial);
+    let (output, samples) = (args.output.display().to_string(), samples.used());
+    let measured = Measured { output, samples, groups: &curves.groups };
+    talk.result("sensitivity", &measured, &text(&curves, &dense, &measured.output)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
 
-/// Error of every group at three shares, as far as the grid has them.
-fn text(curves: &Curves) -> String {
-    let row = |g: &GroupCurve| {
-        let units = g.counts.last().copied().unwrap_or(0);
+/// Shares of a group's units that are shown.
+const SHARES: [f64; 3] = [0.75, 0.5, 0.25];
+
+/// Error of every group at three shares, as far as the grid has them: a count stands where it is nearest to, once.
+fn text(curves: &Curves, dense: &Prepared, output: &str) -> String {
+    let names = Names::of(&dense.model.graph);
+    let row = |(c, g): (&GroupCurve, &sparsec_analysis::Group)| {
+        let units = f64::from(c.counts.last().copied().unwrap_or(1));
+        let away = |share: f64, k: u32| (f64::from(k) / units - share).abs();
         let at = |share: f64| {
-            let wanted = share * f64::from(units);
-            let points = g.counts.iter().zip(&g.error);
-            let near =
-                points.min_by(|a, b| (f64::from(*a.0) - wanted).abs().total_cmp(&(f64::from(*b.0) - wanted).abs()));
-            near.map_or(String::new(), |(k, e)| format!("{e:.2e} at {k}"))
+            let cut = c.counts.iter().zip(&c.error).filter(|(k, _)| f64::from(**k) < units);
+            let near = cut.min_by(|a, b| away(share, *a.0).total_cmp(&away(share, *b.0)));
+            let nearest = |k: u32| SHARES.into_iter().min_by(|a, b| away(*a, k).total_cmp(&away(*b, k)));
+            let here = near.filter(|(k, _)| nearest(**k) == Some(share));
+            here.map_or(String::new(), |(k, e)| format!("{e:.2e} at {k}"))
         };
-        vec![g.id.clone(), units.to_string(), at(0.75), at(0.5), at(0.25)]
+        let mut cells = vec![names.title(dense, g), c.id.clone(), units.to_string()];
+        cells.extend(SHARES.map(at));
+        cells
     };
-    let rows: Vec<Vec<String>> = curves.groups.iter().map(row).collect();
-    table(&[Text("group"), Number("units"), Number("error at ¾"), Number("at ½"), Number("at ¼")], &rows)
+    let rows: Vec<Vec<String>> = curves.groups.iter().zip(&dense.channels.groups).map(row).collect();
+    let columns =
+        [Text("group"), Text("id"), Number("units"), Number("error at ¾"), Number("error at ½"), Number("error at ¼")];
+    format!("{}\n{output}\n", fitted(&columns, &rows, screen()))
 }

@@ -10,7 +10,8 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, random_inputs, verify};
+use sparsec::drive::{DriveError, compare, random_inputs, verify};
+use sparsec_ir::{Graph, Type, ValueId};
 use std::path::PathBuf;
 
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
@@ -51,6 +52,8 @@ struct Verified {
     max_abs_error: f64,
     /// Relative to the largest value of the same output.
     max_rel_error: f64,
+    /// Largest relative difference that the removal makes: where it is zero, the comparison saw nothing.
+    effect: f64,
 }
 
 /// Runs the command.
@@ -61,6 +64,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let (plan, _) = read_plan(&args.plan, &args.model)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let pruned = load(&args.pruned, talk)?.model;
+    check_family(args, &dense.model.graph, &pruned.graph)?;
     let inputs = match &args.data {
         Some(path) => {
             let data = args.samples.load(path, &dense.model, talk)?;
@@ -70,9 +74,39 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     };
     let found = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
     let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
-    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error };
+    let effect = compare(&dense.model, &pruned, runtime.as_ref(), &inputs)?.max_rel_error;
+    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error, effect };
     let verdict = if verified.equal { "equal" } else { "different" };
-    let text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    let mut text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    text += &format!("the dense model's outputs differ by {effect:.3e}, relative\n");
+    if effect == 0.0 && !removal.is_empty() {
+        talk.note("the removal changes no output on these inputs: other samples would show more");
+    }
     talk.result("verify", &verified, &text).map_err(CliError::Stdout)?;
     if verified.equal { Ok(Exit::Done) } else { Err(CliError::Unequal { max_abs_error, max_rel_error }) }
+}
+
+/// Refuses a model that has other inputs or outputs than the dense one: no plan leads there.
+fn check_family(args: &VerifyArgs, dense: &Graph, pruned: &Graph) -> Result<(), CliError> {
+    let ports = |graph: &Graph, values: Vec<ValueId>| {
+        let port = |v: ValueId| match &graph.value(v).ty {
+            Some(Type::Tensor { elem, shape }) => {
+                let rank = shape.as_ref().map_or(String::new(), |s| format!("[{}]", vec!["·"; s.len()].join(",")));
+                format!("`{}` {elem}{rank}", graph.value(v).name)
+            }
+            _ => format!("`{}`", graph.value(v).name),
+        };
+        values.into_iter().map(port).collect::<Vec<_>>().join(", ")
+    };
+    let sides = |graph: &Graph| {
+        [("inputs are", graph.inputs().collect::<Vec<_>>()), ("outputs are", graph.outputs().to_vec())]
+            .map(|(what, values)| (what, ports(graph, values)))
+    };
+    for ((what, wanted), (_, found)) in sides(dense).into_iter().zip(sides(pruned)) {
+        if wanted != found {
+            let (pruned, model) = (args.pruned.clone(), args.model.clone());
+            return Err(CliError::OtherFamily { pruned, model, what, found, wanted });
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use crate::cmd::model::open;
 use crate::cmd::slot::{Place, resolve};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
@@ -102,6 +103,10 @@ struct Pair {
     to: String,
     /// `together`, `share`, `frozen` or `independent`.
     tie: &'static str,
+    /// Those of the two that can never leave.
+    stays: Vec<String>,
+    /// Those that can leave without the other.
+    alone: Vec<String>,
     steps: Vec<Step>,
 }
 
@@ -110,13 +115,14 @@ pub(crate) fn run(args: &WhyArgs, global: &Global, talk: Talk) -> Result<Exit, C
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let find = |text: &str| resolve(text, &dense, &source.model.graph);
     let one = find(&args.slot)?;
+    let names = Names::of(&dense.model.graph);
     match &args.other {
         None => {
-            let slots = explain(&dense, &one);
+            let slots = explain(&dense, &names, &one);
             talk.result("why", &slots, &text(&slots))
         }
         Some(other) => {
-            let pair = compare(&dense, &one, &find(other)?);
+            let pair = compare(&dense, &names, &one, &find(other)?);
             talk.result("why-pair", &pair, &pair_text(&pair))
         }
     }
@@ -125,7 +131,7 @@ pub(crate) fn run(args: &WhyArgs, global: &Global, talk: Talk) -> Result<Exit, C
 }
 
 /// Answers for all indices of a place, those that fare alike together.
-fn explain(dense: &Prepared, place: &Place) -> Slots {
+fn explain(dense: &Prepared, names: &Names, place: &Place) -> Slots {
     let (channels, graph) = (&dense.channels, &dense.model.graph);
     // By the groups that an index belongs to, or the reason why it stays.
     let mut alike: BTreeMap<(Vec<usize>, Option<String>), Vec<u32>> = BTreeMap::new();
@@ -137,8 +143,8 @@ fn explain(dense: &Prepared, place: &Place) -> Slots {
     let answer = |indices: Vec<u32>| {
         let example = indices[0];
         Answer {
-            units: channels.cut(place.axis, example).iter().map(|u| unit(dense, *u)).collect(),
-            frozen: frozen(dense, place.axis, example),
+            units: channels.cut(place.axis, example).iter().map(|u| unit(dense, names, *u)).collect(),
+            frozen: frozen(dense, names, place.axis, example),
             indices: Indices::new(indices),
             example,
         }
@@ -152,7 +158,7 @@ fn explain(dense: &Prepared, place: &Place) -> Slots {
     Slots { slot, answers }
 }
 
-fn unit(dense: &Prepared, id: UnitId) -> Unit {
+fn unit(dense: &Prepared, names: &Names, id: UnitId) -> Unit {
     let (channels, graph) = (&dense.channels, &dense.model.graph);
     let unit = &channels.units[id as usize];
     let group = &channels.groups[unit.group];
@@ -167,7 +173,7 @@ fn unit(dense: &Prepared, id: UnitId) -> Unit {
                 Some(n) => vec![n],
                 None => graph.consumers(v),
             };
-            let nodes = nodes.into_iter().map(|n| named(graph, n)).collect();
+            let nodes = nodes.into_iter().map(|n| named(graph, names, n)).collect();
             Some(Member { axis: channels.axes.label(graph, axis), indices: Indices::new(indices), nodes })
         }
         AxisOwner::Virtual(_) | AxisOwner::Digit => None,
@@ -180,19 +186,19 @@ fn unit(dense: &Prepared, id: UnitId) -> Unit {
     }
 }
 
-fn frozen(dense: &Prepared, axis: AxisId, index: u32) -> Option<Frozen> {
+fn frozen(dense: &Prepared, names: &Names, axis: AxisId, index: u32) -> Option<Frozen> {
     let (channels, graph) = (&dense.channels, &dense.model.graph);
     let freeze = channels.why_frozen(axis, index)?;
     let steps = path(channels, channels.axes.slot(axis, index), |s| s == freeze.at, |_| true).unwrap_or_default();
     Some(Frozen {
         reason: freeze.reason.to_string(),
         at: label(channels, graph, freeze.at),
-        node: freeze.node.map(|n| named(graph, n)),
-        steps: steps.iter().map(|s| step(channels, graph, s)).collect(),
+        node: freeze.node.map(|n| named(graph, names, n)),
+        steps: steps.iter().map(|s| step(channels, graph, names, s)).collect(),
     })
 }
 
-fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
+fn compare(dense: &Prepared, names: &Names, a: &Place, b: &Place) -> Pair {
     let (channels, graph) = (&dense.channels, &dense.model.graph);
     let name = |p: &Place| match p.first(dense) {
         Some(s) => label(channels, graph, s),
@@ -200,7 +206,7 @@ fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
     };
     let (from, to) = (name(a), name(b));
     let (Some(x), Some(y)) = (a.first(dense), b.first(dense)) else {
-        return Pair { from, to, tie: "independent", steps: Vec::new() };
+        return Pair { from, to, tie: "independent", stays: Vec::new(), alone: Vec::new(), steps: Vec::new() };
     };
     let (left, right) = (channels.cut(a.axis, a.indices.start), channels.cut(b.axis, b.indices.start));
     // Rules can lead from one slot to another that does not leave with it, by way of a factor that the two do not share:
@@ -214,14 +220,19 @@ fn compare(dense: &Prepared, a: &Place, b: &Place) -> Pair {
         _ => "independent",
     };
     let steps = if tie == "independent" { Vec::new() } else { tied.unwrap_or_default() };
-    Pair { from, to, tie, steps: steps.iter().map(|s| step(channels, graph, s)).collect() }
+    let stays = [(&from, left.is_empty()), (&to, right.is_empty())];
+    let stays = stays.into_iter().filter(|(_, stays)| *stays).map(|(name, _)| name.clone()).collect();
+    let beside = |a: &[UnitId], b: &[UnitId]| a.iter().any(|u| !b.contains(u));
+    let alone = [(&from, beside(left, right)), (&to, beside(right, left))];
+    let alone = alone.into_iter().filter(|(_, alone)| *alone).map(|(name, _)| name.clone()).collect();
+    Pair { from, to, tie, stays, alone, steps: steps.iter().map(|s| step(channels, graph, names, s)).collect() }
 }
 
-fn step(channels: &Channels, graph: &Graph, s: &sparsec_analysis::Step) -> Step {
+fn step(channels: &Channels, graph: &Graph, names: &Names, s: &sparsec_analysis::Step) -> Step {
     Step {
         from: label(channels, graph, s.from),
         to: label(channels, graph, s.to),
-        node: s.node.map(|n| graph.label(n)),
+        node: s.node.map(|n| names.node(graph, n)),
         op: s.node.map(|n| graph.node(n).op_name()),
         rule: s.rule.to_string(),
     }
@@ -234,9 +245,9 @@ fn label(channels: &Channels, graph: &Graph, slot: Slot) -> String {
 }
 
 /// Label and operator of a node.
-fn named(graph: &Graph, node: NodeId) -> String {
+fn named(graph: &Graph, names: &Names, node: NodeId) -> String {
     let op = graph.node(node).op_name();
-    match graph.label(node) {
+    match names.node(graph, node) {
         label if label.starts_with(&op) => label,
         label => format!("{label} ({op})"),
     }
@@ -258,7 +269,7 @@ fn text(s: &Slots) -> String {
         }
         for u in &a.units {
             let example = if many { format!(" (index {})", a.example) } else { String::new() };
-            out += &format!("  unit {} of {} of group `{}`{example}:\n", u.unit, u.units_in_group, u.group);
+            out += &format!("  unit {} of the {} of group `{}`{example}:\n", u.unit, u.units_in_group, u.group);
             for m in &u.members {
                 let nodes = if m.nodes.is_empty() { String::new() } else { format!("  of {}", m.nodes.join(", ")) };
                 out += &format!("    {} [{}]{nodes}\n", m.axis, m.indices);
@@ -270,11 +281,24 @@ fn text(s: &Slots) -> String {
 
 fn pair_text(p: &Pair) -> String {
     let (from, to) = (&p.from, &p.to);
+    let stay = match p.stays.as_slice() {
+        [] => "each can leave without the other".to_string(),
+        [one] => format!("{one} can never leave, the other can; `sparsec why MODEL {one}` says why"),
+        _ => format!("neither can ever leave; `sparsec why MODEL {from}` says why"),
+    };
     let head = match p.tie {
         "together" => format!("{from} and {to} leave together:\n"),
-        "share" => format!("{from} and {to} share a unit: each leaves with it, and one also without the other:\n"),
-        "frozen" => format!("{from} and {to} are tied, and both can never leave (`sparsec why` on one says why):\n"),
-        _ => format!("{from} and {to} are independent: either can leave without the other, or stays by itself\n"),
+        "share" => {
+            let alone = match p.alone.as_slice() {
+                [one] => one,
+                _ => "each",
+            };
+            format!(
+                "{from} and {to} leave together with a unit that both sit on; {alone} can also leave without the other:\n"
+            )
+        }
+        "frozen" => format!("{from} and {to} are tied: {stay}:\n"),
+        _ => format!("{from} and {to} are not tied: {stay}\n"),
     };
     head + &chain(&p.steps)
 }

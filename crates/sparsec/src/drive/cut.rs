@@ -1,11 +1,12 @@
 //! Carrying out a decision.
 
-use super::{DriveError, Observer, Prepared, Samples};
+use super::memory::{bound, bytes_of, first};
+use super::{DriveError, Observer, Prepared, Samples, compare};
 use sparsec_analysis::Removal;
 use sparsec_ir::Model;
 use sparsec_passes::recover::{RecoverOptions, Recovered, Recovery, recover};
-use sparsec_passes::remove::remove;
-use sparsec_runtime::Runtime;
+use sparsec_passes::remove::{mask, remove};
+use sparsec_runtime::{Runtime, batches};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A model with channels removed.
@@ -22,7 +23,11 @@ pub fn cut(dense: &Prepared, removal: &Removal) -> Result<Cut, DriveError> {
     Ok(Cut { model, recovered: Vec::new() })
 }
 
-/// Removes channels and re-solves the weights that are left on the samples.
+/// Samples on which a removal is compared with the masked model.
+const COMPARED: u64 = 2;
+
+/// Removes channels and re-solves the weights that are left on the samples. The removal is checked against the masked
+/// model before: were the two to differ, recovery would only hide it.
 pub fn cut_and_recover(
     dense: &Prepared,
     removal: &Removal,
@@ -34,6 +39,18 @@ pub fn cut_and_recover(
     if removal.is_empty() {
         return Ok(out);
     }
+    let masked = mask(&dense.model, &dense.facts, &dense.channels, removal)?;
+    let few = batches(&dense.model, &first(&samples.inputs, COMPARED), COMPARED as usize)?;
+    for inputs in &few {
+        let found = compare(&masked, &out.model, runtime, inputs)?;
+        if !found.equal() {
+            let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
+            return Err(DriveError::Unequal { max_abs_error, max_rel_error });
+        }
+    }
+    let facts = bound(dense, &samples.inputs)?;
+    let activations = dense.model.graph.values().map(|v| v.0).filter(|v| dense.model.graph.constant(*v).is_none());
+    let batch = samples.passes(&facts, activations.max_by_key(|v| bytes_of(&facts, *v))).batch;
     let seen = AtomicUsize::new(usize::MAX);
     let progress = |done: usize, of: usize| {
         if seen.swap(done, Ordering::Relaxed) == usize::MAX {
@@ -48,9 +65,9 @@ pub fn cut_and_recover(
         kept: &|v, axis| dense.channels.kept_of(v, axis, removal),
         table: &dense.table,
         runtime,
-        inputs: samples.inputs,
+        inputs: &samples.inputs,
         threads: samples.threads,
-        options: RecoverOptions::default(),
+        options: RecoverOptions { batch, memory: samples.memory, ..RecoverOptions::default() },
         progress: &progress,
     };
     out.recovered = recover(&cx, &mut out.model)?;

@@ -4,7 +4,7 @@ use super::{Curves, DriveError, Prepared, Pricing};
 use sparsec_analysis::Removal;
 use sparsec_ir::Draw;
 use sparsec_plan::{Evaluate, Plan};
-use sparsec_plan::{Limit, LimitKind, Outcome, Price, search};
+use sparsec_plan::{Limit, LimitKind, Outcome, Price, search, search_from};
 
 /// A decision, with what it costs.
 #[derive(Clone, Debug)]
@@ -29,23 +29,27 @@ const LEAST_SHARE_OF_SAVING: f64 = 0.2;
 const FASTER: f64 = 0.93;
 /// Error that a faster plan may have, relative to the least one found.
 const WORTH_A_FASTER_PLAN: f64 = 1.05;
+/// Error below which nothing was measured: the samples do not tell such plans from the dense model, so that a faster one
+/// would be taken blindly.
+const LEAST_ERROR: f64 = 1e-6;
 
 /// Finds a plan whose price holds every limit.
 ///
 /// Fewer multiplications need not take less time: a count that leaves the target's fast path can cost more than it
 /// saves. Where no latency is asked for, a plan must therefore save time too: at least a fifth of what the tightest limit
 /// saves, or where that is out of reach as much as the dense model takes. Of plans whose error is within 5 % of the
-/// least, the fastest is taken. No plan that the cost model finds slower than dense is given.
+/// least, the fastest is taken; not so where the error is too small to be told from none, or the samples are few. No plan that the cost model finds slower than dense is given.
 pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Limit]) -> Result<Decision, DriveError> {
     curves.check(dense)?;
     let full = dense.whole();
     let before = pricing.price(&full);
     let table = curves.curves();
-    let within = |at_most: f64| {
+    let and_within = |at_most: f64| {
         let mut all = limits.to_vec();
         all.push(Limit { kind: LimitKind::Latency, at_most });
-        search(&table, &all, pricing)
+        all
     };
+    let within = |at_most: f64| search(&table, &and_within(at_most), pricing);
     let mut best = if limits.iter().any(|l| l.kind == LimitKind::Latency) {
         within(before.latency_ms)?
     } else {
@@ -57,7 +61,10 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
         }
         let most = found.error * WORTH_A_FASTER_PLAN;
         loop {
-            let faster = within(FASTER * found.price.latency_ms)?;
+            if found.error < LEAST_ERROR || curves.few_samples() {
+                break found;
+            }
+            let faster = search_from(&found.keep, &table, &and_within(FASTER * found.price.latency_ms), pricing)?;
             if !faster.unmet.is_empty() || faster.error > most || faster.price.latency_ms >= found.price.latency_ms {
                 break found;
             }

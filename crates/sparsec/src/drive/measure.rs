@@ -1,21 +1,17 @@
 //! What the samples say: the order of each group's units, and the curve of the output's error.
 
-use super::{DriveError, Observer, Prepared};
+use super::memory::{bound, bytes_of, first};
+use super::sampling::{LEAST_SAMPLES, sampling};
+use super::{DriveError, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{Other, Probe, Ranking, consumers, grams, rank, sensitivity};
+use sparsec_calib::{CalibError, Consumer, Known, Other, Probe, Ranking, Reference, Sensitivity};
+use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Tensor, ValueId};
+use sparsec_ir::{Facts, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::Curve;
-use sparsec_runtime::{Runtime, run_batches};
-
-/// Samples that the measurements run on.
-pub struct Samples<'a> {
-    /// Inputs in the order of the graph's (first axis: samples).
-    pub inputs: &'a [Tensor],
-    /// Threads to work with.
-    pub threads: usize,
-}
+use sparsec_runtime::{Runtime, batches, run_each};
+use std::ops::Range;
 
 /// Order and error curve of one group, as `sparsec sensitivity` writes them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +25,9 @@ pub struct GroupCurve {
     pub counts: Vec<u32>,
     /// Divergence of the output at each count, all other groups whole.
     pub error: Vec<f64>,
+    /// Units at the end of `order` of which the samples say nothing: the norm of their weights orders them.
+    #[serde(default)]
+    pub by_weight: u32,
 }
 
 /// Curves of all groups.
@@ -37,6 +36,9 @@ pub struct GroupCurve {
 pub struct Curves {
     /// Form of the file.
     pub schema: String,
+    /// Samples behind the curves, where that is known.
+    #[serde(default)]
+    pub samples: Option<Sampling>,
     /// One entry a group, in the model's order.
     pub groups: Vec<GroupCurve>,
 }
@@ -68,6 +70,24 @@ impl Curves {
         }
         Ok(())
     }
+    /// Whether there are fewer samples than the measurements want.
+    pub fn few_samples(&self) -> bool {
+        self.samples.as_ref().is_some_and(Sampling::few)
+    }
+    /// What a user should know of how far the curves can be trusted.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out: Vec<String> =
+            self.samples.iter().filter(|s| s.few()).map(|s| format!("{s} (`sparsec explain S0414`)")).collect();
+        let blind = |g: &&GroupCurve| g.by_weight as usize == g.order.len();
+        let blind: Vec<String> = self.groups.iter().filter(blind).map(|g| format!("`{}`", g.id)).collect();
+        if let Some((first, rest)) = blind.split_first() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more groups", rest.len()) };
+            out.push(format!(
+                "the samples say nothing of the units of {first}{more}: the norm of their weights orders them (`sparsec explain S0415`)"
+            ));
+        }
+        out
+    }
     /// Orders of the units, by group.
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
@@ -83,96 +103,163 @@ const RIDGE: f64 = 1e-3;
 /// Multiply-accumulates that one probe may cost: it compares outputs on as many samples as that allows, but on no fewer
 /// and no more than so many.
 const PROBE_WORK: u64 = 2_000_000_000;
-const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = 32..=256;
+const PROBE_SAMPLES: std::ops::RangeInclusive<u64> = LEAST_SAMPLES..=256;
 /// Shares of a group's units at which its curve is measured.
 const PROBE_SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 /// No group keeps less than this share of its units: what is left could not stand in for it.
 const LEAST_SHARE: f64 = 0.1;
 
-/// Ranks every group's units and measures its curve.
+/// Nothing is known, and nothing kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Known for Nothing {
+    fn error(&self, _: &str, _: u32) -> Option<f64> {
+        None
+    }
+    fn found(&self, _: &str, _: u32, _: f64) {}
+}
+
+/// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
+///
+/// Groups are measured part by part, so that the statistics of a part fit into memory; each part runs the samples once.
 pub fn measure(
     dense: &Prepared,
     runtime: &dyn Runtime,
     samples: &Samples,
     target: &Target,
+    known: &dyn Known,
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
+    if channels.groups.is_empty() {
+        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: Vec::new() });
+    }
     let consumers = consumers(model, facts, &dense.table, channels);
-    let mut wanted: Vec<(ValueId, usize)> = Vec::new();
-    for c in consumers.iter().flatten() {
-        wanted.push((c.x, c.axis));
-        if let Other::Activation(v, axis) = c.other {
-            wanted.push((v, axis));
-        }
-    }
-    wanted.sort();
-    wanted.dedup();
-    let count = samples.inputs.first().map_or(0, |t| t.dims[0]);
-    watch.stage("calibrate", count.div_ceil(128));
-    let step = || {
-        watch.done(1);
-        watch.interrupted()
-    };
-    let grams = grams(runtime, model, facts, samples.inputs, &wanted, samples.threads, &step)?;
-
-    watch.stage("rank", consumers.len() as u64);
-    let mut rankings: Vec<Ranking> = Vec::new();
-    for (group, list) in channels.groups.iter().zip(&consumers) {
-        if watch.interrupted() {
-            return Err(DriveError::Interrupted);
-        }
-        let mut views = Vec::new();
-        for c in list {
-            let covariance = match c.other {
-                // Logits see the activations as they are, not about their mean.
-                Other::Activation(..) => grams[&(c.x, c.axis)].uncentred(),
-                Other::Constant(..) | Other::Grouped(..) => grams[&(c.x, c.axis)].covariance.clone(),
-            };
-            views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
-        }
-        rankings.push(rank(group.units.len(), &views));
-        watch.done(1);
-    }
-
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
-    let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
-    let bound = dense.bind(&dense.sizes(1, &dense.sizes_of(&shapes))?);
+    let bound = bound(dense, &samples.inputs)?;
+
     let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
-    let part =
-        samples_for(samples.inputs, (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end()));
-    let outputs = run_batches(runtime, model, &part, 32, samples.threads)?;
-    watch.stage("sensitivity", probes.iter().map(|p| p.len() as u64).sum());
-    let probe = Probe {
-        runtime,
-        model,
-        facts,
-        table: &dense.table,
-        channels,
-        consumers: &consumers,
-        grams: &grams,
-        inputs: &part,
-        dense: &outputs,
-        mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
-        ridge: RIDGE,
-    };
-    let found = sensitivity(&probe, &rankings, &probes, &|| {
-        watch.done(1);
-        watch.interrupted()
-    })?;
-    let mut groups = Vec::new();
-    for ((group, s), counts) in channels.groups.iter().zip(found).zip(grids) {
-        let error = counts.iter().map(|k| s.error_at(*k)).collect();
-        let curve = Curve::new(counts, error);
-        groups.push(GroupCurve {
-            id: group.id.clone(),
-            order: s.ranking.order,
-            counts: curve.counts,
-            error: curve.error,
-        });
+    let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
+    let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(&bound, *v)).sum();
+    let compared = first(&samples.inputs, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
+    let activations = model.graph.values().map(|v| v.0).filter(|v| model.graph.constant(*v).is_none());
+    let largest = activations.max_by_key(|v| bytes_of(&bound, *v));
+    let inputs = batches(model, &compared, samples.passes(&bound, largest).batch)?;
+    let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
+        .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
+
+    let mut sampling = sampling(&samples.inputs);
+    let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
+    if sampling.constant {
+        return Err(uninformed(true));
     }
-    Ok(Curves { schema: Curves::SCHEMA.to_string(), groups })
+    let mut rankings: Vec<Ranking> = Vec::new();
+    let mut found: Vec<Vec<(u32, f64)>> = Vec::new();
+    for part in parts(&consumers, &bound, samples.memory / 4) {
+        let wanted = sums(&consumers[part.clone()]);
+        let passes = samples.passes(&bound, wanted.iter().map(|w| w.0));
+        watch.stage("calibrate", samples.used().div_ceil(passes.batch as u64));
+        let step = || {
+            watch.done(1);
+            watch.interrupted()
+        };
+        let grams = grams(runtime, model, facts, &samples.inputs, &wanted, passes, &step)?;
+        grams.iter().for_each(|((v, _), gram)| sampling.want(&model.graph.value(*v).name, gram));
+
+        watch.stage("rank", part.len() as u64);
+        for g in part.clone() {
+            let group = &channels.groups[g];
+            let mut views = Vec::new();
+            for c in consumers[g].iter().filter(|c| grams[&(c.x, c.axis)].varies()) {
+                let covariance = match c.other {
+                    // Logits see the activations as they are, not about their mean.
+                    Other::Activation(..) => grams[&(c.x, c.axis)].uncentred(),
+                    Other::Constant(..) | Other::Grouped(..) => grams[&(c.x, c.axis)].covariance.clone(),
+                };
+                views.push((covariance, c.importance(model, &grams)?, c.units.clone()));
+            }
+            let mut ranking = rank(group.units.len(), &views, &|| watch.interrupted())?;
+            if ranking.informed < group.units.len() {
+                ranking.order_rest(&unit_norms(model, channels, group)?);
+            }
+            rankings.push(ranking);
+            watch.done(1);
+        }
+
+        let work: Vec<(usize, u32)> = part.clone().flat_map(|g| probes[g].iter().map(move |k| (g, *k))).collect();
+        watch.stage("sensitivity", work.len() as u64);
+        let probe = Probe {
+            runtime,
+            model,
+            facts,
+            table: &dense.table,
+            channels,
+            consumers: &consumers,
+            grams: &grams,
+            inputs: &inputs,
+            dense: &reference,
+            mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
+            ridge: RIDGE,
+        };
+        let errors = sensitivity(&probe, &rankings, &work, known, &step)?;
+        found.extend(part.map(|g| {
+            let own = work.iter().zip(&errors).filter(|((of, _), _)| *of == g);
+            own.map(|((_, keep), error)| (*keep, *error)).collect()
+        }));
+    }
+    if rankings.iter().all(|r| r.informed == 0) {
+        return Err(uninformed(false));
+    }
+    let mut groups = Vec::new();
+    for ((group, ranking), (probes, counts)) in channels.groups.iter().zip(rankings).zip(found.into_iter().zip(grids)) {
+        let sensitivity = Sensitivity { ranking, probes };
+        let error = counts.iter().map(|k| sensitivity.error_at(*k)).collect();
+        let curve = Curve::new(counts, error);
+        let by_weight = (sensitivity.ranking.order.len() - sensitivity.ranking.informed) as u32;
+        let (order, counts, error) = (sensitivity.ranking.order, curve.counts, curve.error);
+        groups.push(GroupCurve { id: group.id.clone(), by_weight, order, counts, error });
+    }
+    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
+}
+
+/// Axes whose statistics the consumers need, sorted.
+fn sums(consumers: &[Vec<Consumer>]) -> Vec<(ValueId, usize)> {
+    let mut out: Vec<(ValueId, usize)> = Vec::new();
+    for c in consumers.iter().flatten() {
+        out.push((c.x, c.axis));
+        if let Other::Activation(v, axis) = c.other {
+            out.push((v, axis));
+        }
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// Runs of groups whose statistics take at most `room` bytes, or that are alone.
+fn parts(consumers: &[Vec<Consumer>], bound: &Facts, room: u64) -> Vec<Range<usize>> {
+    let bytes = |g: usize| -> u64 {
+        let squared = |(v, axis): (ValueId, usize)| bound.get(v).size(axis).map_or(0, |n| n.saturating_mul(n) * 8);
+        sums(&consumers[g..=g]).into_iter().map(squared).sum()
+    };
+    let mut out: Vec<Range<usize>> = Vec::new();
+    let mut taken = 0;
+    for g in 0..consumers.len() {
+        let own = bytes(g);
+        match out.last_mut() {
+            Some(part) if taken + own <= room => {
+                part.end = g + 1;
+                taken += own;
+            }
+            _ => {
+                out.push(g..g + 1);
+                taken = own;
+            }
+        }
+    }
+    out
 }
 
 /// Counts that a group may keep on the target: where each unit is `span` channels of an axis, `count · span` stays a
@@ -203,17 +290,6 @@ fn probe_counts(grid: &[u32]) -> Vec<u32> {
     out.sort_unstable();
     out.dedup();
     out
-}
-
-/// At most `n` samples, the first ones.
-pub fn samples_for(inputs: &[Tensor], n: u64) -> Vec<Tensor> {
-    inputs
-        .iter()
-        .map(|t| {
-            let keep: Vec<u32> = (0..t.dims[0].min(n) as u32).collect();
-            t.gather(0, &keep).unwrap_or_else(|_| t.clone())
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -4,18 +4,25 @@
 mod cut;
 mod decide;
 mod measure;
+mod memory;
 mod prepare;
 mod pricing;
+mod sampling;
+mod share;
 mod verify;
 
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
-pub use measure::{Curves, GroupCurve, Samples, measure, samples_for};
+pub use measure::{Curves, GroupCurve, Nothing, measure};
+pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
+pub use sampling::{MOST_SAMPLES, Sampling};
+pub use share::{macs, macs_by_node, macs_on};
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
+pub use sparsec_calib::Known;
 use sparsec_ir::TensorError;
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
@@ -94,6 +101,33 @@ pub enum DriveError {
         /// Size of its first axis.
         size: u64,
     },
+    /// A removal whose result is not that of masking: a rule of an operator is wrong.
+    #[error("the smaller model differs from the masked one: by {max_abs_error:.3e}, relative {max_rel_error:.3e}")]
+    Unequal {
+        /// Largest difference.
+        max_abs_error: f64,
+        /// Largest difference relative to the output.
+        max_rel_error: f64,
+    },
+    /// Samples that tell no unit from another.
+    #[error(
+        "the calibration samples ({samples}) tell no channel from another: {}",
+        if *constant { "every element of every input is the same" } else { "no activation that is summed over varies" }
+    )]
+    NoInformation {
+        /// How many there are.
+        samples: u64,
+        /// Whether the inputs are constant themselves.
+        constant: bool,
+    },
+    /// A size for an axis that no input has.
+    #[error("no input has an open axis `{name}`; {}", open_axes(known))]
+    NoSuchSize {
+        /// Name that was given.
+        name: String,
+        /// Names of open axes.
+        known: Vec<String>,
+    },
     /// Curves of another model.
     #[error("the curves are of another model: group `{group}` {why}")]
     Curves {
@@ -105,6 +139,14 @@ pub enum DriveError {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn open_axes(known: &[String]) -> String {
+    match known {
+        [] => "every size of the inputs is fixed".to_string(),
+        [one] => format!("there is `{one}`"),
+        more => format!("there are `{}`", more.join("`, `")),
+    }
 }
 
 // Boxed, since the error is by far the largest of all, and every result would have to make room for it.

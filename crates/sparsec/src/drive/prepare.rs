@@ -6,7 +6,7 @@ use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
 use sparsec_runtime::Runtime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A canonical model and what is known of it.
@@ -62,9 +62,22 @@ pub fn prepare_with(
 
 impl Prepared {
     /// Sizes of every symbol of the inputs: `batch` for the first axes, `sizes` by name for the others.
+    ///
+    /// # Errors
+    /// A size that nothing gives, and a name that no input has.
     pub fn sizes(&self, batch: u64, sizes: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>, DriveError> {
         let mut known = sizes.clone();
         let graph = &self.model.graph;
+        let open: BTreeSet<String> = graph
+            .inputs()
+            .flat_map(|v| self.facts.get(v).shape.iter().flatten())
+            .flat_map(|dim| dim.syms().map(|s| s.to_string()))
+            .collect();
+        if let Some(name) = sizes.keys().find(|name| !open.contains(*name)) {
+            // Sizes without a name in the file are made up, and nobody means them.
+            let known = open.into_iter().filter(|s| !s.starts_with('?')).collect();
+            return Err(DriveError::NoSuchSize { name: name.clone(), known });
+        }
         for v in graph.inputs() {
             let Some(Type::Tensor { shape: Some(shape), .. }) = &graph.value(v).ty else { continue };
             let shape = self.facts.get(v).shape.as_ref().unwrap_or(shape);

@@ -2,8 +2,8 @@
 
 use super::{Observer, Prepared};
 use sparsec_analysis::{AxisId, AxisOwner, Removal};
-use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Dim, Facts, ValueId};
+use sparsec_cost::{Pricer, Tally, Target};
+use sparsec_ir::{Dim, Facts, Id, ValueId};
 use sparsec_plan::{Evaluate, Price};
 use std::cell::RefCell;
 
@@ -12,19 +12,33 @@ struct Axis {
     value: ValueId,
     axis: usize,
     id: AxisId,
-    /// Groups on it with the slots each unit has there, where every slot leaves with at most one unit; else the slots
-    /// have to be looked at.
-    groups: Option<Vec<(usize, u32)>>,
+    /// Groups on it, with the slots that each unit has there.
+    groups: Vec<(usize, u32)>,
+    /// Whether every slot leaves with at most one unit; else the slots have to be looked at.
+    plain: bool,
 }
 
-/// Prices plans of one model on one target.
+/// The plan that was priced last.
+struct Last {
+    keep: Vec<u32>,
+    removal: Removal,
+    facts: Facts,
+    tally: Tally,
+    price: Price,
+}
+
+/// Prices plans of one model on one target. Each price is found from the last one, by what differs.
 pub struct Pricing<'a> {
     pricer: Pricer<'a>,
     dense: &'a Prepared,
     /// Units of each group, the one most worth keeping first.
     orders: Vec<Vec<u32>>,
     axes: Vec<Axis>,
-    facts: RefCell<Facts>,
+    /// Positions in `axes` of the axes of each group.
+    axes_of: Vec<Vec<usize>>,
+    /// Groups that meet each group in a kernel.
+    coupled: Vec<Vec<usize>>,
+    last: RefCell<Last>,
     /// Bytes of the file that are not constants.
     overhead: f64,
     watch: &'a dyn Observer,
@@ -42,58 +56,126 @@ impl<'a> Pricing<'a> {
         watch: &'a dyn Observer,
     ) -> Self {
         let pricer = Pricer::new(&dense.model, &facts, &dense.table, target);
-        let overhead = file_bytes as f64 - pricer.price(&facts).weight_bytes as f64;
+        let tally = pricer.tally(&facts);
+        let whole = pricer.price(&facts);
+        let overhead = (file_bytes as f64 - whole.weight_bytes as f64).max(0.0);
         let channels = &dense.channels;
-        let mut axes = Vec::new();
-        for id in channels.axes.iter().filter(|a| channels.can_shrink(*a)) {
-            let AxisOwner::Value(value, axis) = channels.axes.owner(id) else { continue };
-            let plain = (0..channels.axes.len(id)).all(|i| channels.cut(id, i).len() <= 1);
-            let on = |g: &sparsec_analysis::Group| g.axes.iter().find(|(a, _)| *a == id).map(|(_, n)| *n);
-            let groups = channels.groups.iter().enumerate().filter_map(|(g, group)| Some((g, on(group)?))).collect();
-            axes.push(Axis { value, axis: axis as usize, id, groups: plain.then_some(groups) });
+        let axis = |id: AxisId| match channels.axes.owner(id) {
+            AxisOwner::Value(value, axis) if channels.can_shrink(id) => {
+                let plain = (0..channels.axes.len(id)).all(|i| channels.cut(id, i).len() <= 1);
+                Some(Axis { value, axis: axis as usize, id, groups: Vec::new(), plain })
+            }
+            _ => None,
+        };
+        let mut axes: Vec<Axis> = channels.axes.iter().filter_map(axis).collect();
+        let mut axes_of = vec![Vec::new(); channels.groups.len()];
+        for (g, group) in channels.groups.iter().enumerate() {
+            for (id, slots) in &group.axes {
+                if let Ok(at) = axes.binary_search_by_key(&id.index(), |a| a.id.index()) {
+                    axes[at].groups.push((g, *slots));
+                    axes_of[g].push(at);
+                }
+            }
         }
-        Self { pricer, dense, orders, axes, facts: RefCell::new(facts), overhead: overhead.max(0.0), watch }
+        let coupled = coupled(&pricer, &axes, &axes_of);
+        let last = Last {
+            keep: dense.whole(),
+            removal: Removal::none(channels),
+            facts,
+            tally,
+            price: price(&whole, overhead),
+        };
+        Self { pricer, dense, orders, axes, axes_of, coupled, last: RefCell::new(last), overhead, watch }
     }
 
     /// What leaves when each group keeps so many of its best units.
     pub fn removal(&self, keep: &[u32]) -> Removal {
         super::removal_of(self.dense, &self.orders, keep)
     }
+
+    /// Length of an axis under the plan of `last`.
+    fn len(&self, a: &Axis, last: &Last) -> u32 {
+        let channels = &self.dense.channels;
+        let len = channels.axes.len(a.id);
+        if a.plain {
+            let gone = |(g, n): &(usize, u32)| (self.orders[*g].len() as u32 - last.keep[*g]) * n;
+            return len - a.groups.iter().map(gone).sum::<u32>();
+        }
+        let stays = |i: &u32| !channels.cut(a.id, *i).iter().any(|u| last.removal.leaves(*u));
+        (0..len).filter(stays).count() as u32
+    }
+}
+
+fn price(p: &sparsec_cost::Price, overhead: f64) -> Price {
+    Price {
+        macs: p.macs as f64,
+        params: p.params as f64,
+        size: p.weight_bytes as f64 + overhead,
+        latency_ms: p.latency_ms,
+        memory: p.memory_bytes as f64,
+    }
+}
+
+/// Groups that meet each group in a kernel, ascending.
+fn coupled(pricer: &Pricer, axes: &[Axis], axes_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let kernels_of: Vec<Vec<usize>> = axes_of
+        .iter()
+        .map(|list| list.iter().flat_map(|a| pricer.kernels_on(axes[*a].value)).copied().collect())
+        .collect();
+    let mut groups_on: Vec<Vec<usize>> = Vec::new();
+    for (g, kernels) in kernels_of.iter().enumerate() {
+        for &k in kernels {
+            groups_on.resize(groups_on.len().max(k + 1), Vec::new());
+            if groups_on[k].last() != Some(&g) {
+                groups_on[k].push(g);
+            }
+        }
+    }
+    let meets = |(g, kernels): (usize, &Vec<usize>)| {
+        let mut out: Vec<usize> = kernels.iter().flat_map(|k| &groups_on[*k]).copied().filter(|o| *o != g).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    };
+    kernels_of.iter().enumerate().map(meets).collect()
 }
 
 impl Evaluate for Pricing<'_> {
     fn price(&self, keep: &[u32]) -> Price {
-        let channels = &self.dense.channels;
-        let mut facts = self.facts.borrow_mut();
-        let mut removal = None;
-        for a in &self.axes {
-            let len = match &a.groups {
-                Some(groups) => {
-                    let gone = |(g, n): &(usize, u32)| (self.orders[*g].len() as u32 - keep[*g]) * n;
-                    channels.axes.len(a.id) - groups.iter().map(gone).sum::<u32>()
-                }
-                None => {
-                    let removal = removal.get_or_insert_with(|| self.removal(keep));
-                    let stays = |i: &u32| !channels.cut(a.id, *i).iter().any(|u| removal.leaves(*u));
-                    (0..channels.axes.len(a.id)).filter(stays).count() as u32
-                }
-            };
-            if facts.get(a.value).size(a.axis) != Some(u64::from(len)) {
-                let mut fact = facts.get(a.value).clone();
+        let last = &mut *self.last.borrow_mut();
+        let mut axes = Vec::new();
+        for (g, (new, group)) in keep.iter().zip(&self.dense.channels.groups).enumerate() {
+            let old = std::mem::replace(&mut last.keep[g], *new);
+            if old == *new {
+                continue;
+            }
+            for &u in &self.orders[g][old.min(*new) as usize..old.max(*new) as usize] {
+                last.removal.set(group.units[u as usize], *new < old);
+            }
+            axes.extend(&self.axes_of[g]);
+        }
+        if axes.is_empty() {
+            return last.price;
+        }
+        let mut changed = Vec::new();
+        axes.sort_unstable();
+        axes.dedup();
+        for a in axes.into_iter().map(|a: usize| &self.axes[a]) {
+            let len = self.len(a, last);
+            if last.facts.get(a.value).size(a.axis) != Some(u64::from(len)) {
+                let mut fact = last.facts.get(a.value).clone();
                 if let Some(shape) = &mut fact.shape {
                     shape[a.axis] = Dim::from(i64::from(len));
                 }
-                facts.set(a.value, fact);
+                last.facts.set(a.value, fact);
+                changed.push(a.value);
             }
         }
-        let p = self.pricer.price(&facts);
-        Price {
-            macs: p.macs as f64,
-            params: p.params as f64,
-            size: p.weight_bytes as f64 + self.overhead,
-            latency_ms: p.latency_ms,
-            memory: p.memory_bytes as f64,
-        }
+        last.price = price(&self.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
+        last.price
+    }
+    fn coupled(&self, group: usize) -> &[usize] {
+        &self.coupled[group]
     }
     fn interrupted(&self) -> bool {
         self.watch.interrupted()

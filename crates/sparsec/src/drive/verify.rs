@@ -1,17 +1,21 @@
 //! The check of a removal: the pruned model against the masked one.
 
 use super::{DriveError, Prepared};
-use sparsec_analysis::Removal;
-use sparsec_ir::{Dim, Draw, ElemType, Model, Tensor};
+use sparsec_analysis::{Removal, node_ref};
+use sparsec_ir::{
+    AxisRef, Dim, Draw, ElemType, Kernel, Model, Reason, Relate, Relation, Relations, Tensor, ValueId, WorkRule,
+};
 use sparsec_passes::remove::{mask, restore};
 use sparsec_runtime::Runtime;
+use std::collections::BTreeSet;
 
 /// How two models' outputs compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
     /// Largest difference.
     pub max_abs_error: f64,
-    /// Largest difference relative to the largest absolute value of the same output.
+    /// Largest difference relative to the largest absolute value of the same output; of an output of whole numbers, which
+    /// may be indices, the share of elements that differ.
     pub max_rel_error: f64,
 }
 
@@ -53,12 +57,15 @@ pub fn compare(a: &Model, b: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -
         if x.dims != y.dims || x.elem != y.elem {
             return Ok(Comparison { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY });
         }
-        let (x, y): (Vec<f64>, Vec<f64>) = if x.elem.is_float() {
-            (x.to_f64().map_err(source)?, y.to_f64().map_err(source)?)
-        } else {
-            let whole = |t: &Tensor| t.to_i64().map(|v| v.into_iter().map(|i| i as f64).collect::<Vec<f64>>());
-            (whole(x).map_err(source)?, whole(y).map_err(source)?)
-        };
+        if !x.elem.is_float() {
+            let (x, y) = (x.to_i64().map_err(source)?, y.to_i64().map_err(source)?);
+            let most = x.iter().zip(&y).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+            let differ = x.iter().zip(&y).filter(|(a, b)| a != b).count();
+            out.max_abs_error = out.max_abs_error.max(most as f64);
+            out.max_rel_error = out.max_rel_error.max(differ as f64 / x.len().max(1) as f64);
+            continue;
+        }
+        let (x, y) = (x.to_f64().map_err(source)?, y.to_f64().map_err(source)?);
         // NaN against NaN is no difference of the cut's making; NaN against a number is the largest there is.
         let distance = |(a, b): (&f64, &f64)| match (a.is_nan(), b.is_nan()) {
             (true, true) => 0.0,
@@ -74,8 +81,8 @@ pub fn compare(a: &Model, b: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -
     Ok(out)
 }
 
-/// Inputs to compare models on: normal numbers for floating inputs; 0 or 1 for whole ones, which may be indices; `batch`
-/// for first axes that are open and 8 for others.
+/// Inputs to compare models on: normal numbers for floating inputs; for whole ones, which may be indices, numbers below
+/// the length of what they index, else 0 or 1; `batch` for first axes that are open and 8 for others.
 pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tensor>, DriveError> {
     let mut draw = Draw::new(seed);
     let graph = &dense.model.graph;
@@ -94,15 +101,79 @@ pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tens
             Tensor::from_f64(elem, &dims, &values).map_err(source)?
         } else {
             let width = (elem.bits() / 8).max(1) as usize;
-            let bytes: Vec<u8> = (0..count)
-                .flat_map(|_| {
-                    let mut b = vec![0u8; width];
-                    b[0] = u8::from(draw.unit() > 0.5);
-                    b
-                })
-                .collect();
+            // Signed types of this width must hold it.
+            let most = (1u64 << (8 * width - 1).min(62)) - 1;
+            let below = if elem == ElemType::Bool { 2 } else { indexed(dense, v).unwrap_or(2).clamp(1, most) };
+            let number = |_| draw.bits() % below;
+            let bytes: Vec<u8> = (0..count).map(number).flat_map(|n| n.to_le_bytes()[..width].to_vec()).collect();
             Tensor::raw(elem, dims, bytes.into()).map_err(source)?
         });
     }
     Ok(out)
+}
+
+/// The shortest axis that `value` indexes, itself or moved and reshaped.
+fn indexed(dense: &Prepared, value: ValueId) -> Option<u64> {
+    let graph = &dense.model.graph;
+    let (mut seen, mut todo, mut least) = (BTreeSet::new(), vec![value], None);
+    while let Some(v) = todo.pop() {
+        if !seen.insert(v) {
+            continue;
+        }
+        for id in graph.consumers(v) {
+            let node = graph.node(id);
+            let Some(def) = dense.table.get(&node.domain, &node.op) else { continue };
+            let node_ref = node_ref(&dense.model, &dense.facts, id);
+            let mut relations = Relations::default();
+            if let Relate::By(rule) = def.relate
+                && rule(&node_ref, &mut relations).is_err()
+            {
+                continue;
+            }
+            let length = |r: &Relation| match r {
+                Relation::Freeze { axis: AxisRef::Value(of, axis), reason: Reason::Indexed, .. } if *of != v => {
+                    dense.facts.get(*of).size(*axis as usize)
+                }
+                _ => None,
+            };
+            let lengths: Vec<u64> = relations.all.iter().filter_map(length).collect();
+            least = least.into_iter().chain(lengths.iter().copied()).min();
+            // Arithmetic would change the bound.
+            let moves = matches!(def.work, WorkRule::By(rule) if rule(&node_ref)
+                .is_ok_and(|w| matches!(w.kernel, Kernel::Move | Kernel::Free)));
+            if lengths.is_empty() && moves {
+                todo.extend(node.outputs.iter().flatten());
+            }
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::{Quiet, prepare};
+
+    #[test]
+    fn whole_inputs_stay_below_what_they_index() {
+        let text = "g (int64[n,5] i, int64[n,5] k, float[n,3] x, bool[n,1] b, int32[n,2] c) => (p, q, z, w, u)
+            <float[9,4] t = [\"location\": \"random:1\"], int64[2] flat = {-1, 1}, int64 d = {6}, float[2] v = {0.0, 1.0}>
+            { f = Reshape (i, flat) p = Gather (t, f) q = OneHot (k, d, v) z = Relu (x) w = Not (b) u = Neg (c) }";
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Quiet).unwrap();
+        let inputs = random_inputs(&dense, 1, 40).unwrap();
+        let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
+        assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);
+    }
+
+    #[test]
+    fn whole_outputs_differ_by_the_share_of_elements() {
+        let model = |k: i64| {
+            let text = format!("g (int64[4] i) => (o) <int64[4] k = {{0, 0, 0, {k}}}> {{ o = Add (i, k) }}");
+            sparsec_testkit::model(&text)
+        };
+        let runtime = sparsec_runtime::default_runtime().unwrap();
+        let inputs = [Tensor::i64(&[4], &[1, 2, 3, 4])];
+        let found = compare(&model(0), &model(900), runtime.as_ref(), &inputs).unwrap();
+        assert_eq!(found, Comparison { max_abs_error: 900.0, max_rel_error: 0.25 });
+    }
 }

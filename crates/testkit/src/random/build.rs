@@ -98,6 +98,10 @@ impl Builder {
     pub(super) fn ints(&mut self, values: &[i64]) -> ValueId {
         self.graph.add_constant("i", Tensor::i64(&[values.len() as u64], values))
     }
+    /// A column of whole numbers.
+    pub(super) fn table(&mut self, values: &[i64]) -> ValueId {
+        self.graph.add_constant("i", Tensor::i64(&[values.len() as u64, 1], values))
+    }
     /// A whole number of rank 0.
     pub(super) fn int(&mut self, value: i64) -> ValueId {
         self.graph.add_constant("i", Tensor::i64(&[], &[value]))

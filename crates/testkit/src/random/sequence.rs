@@ -2,6 +2,7 @@
 
 use super::attention;
 use super::build::{Builder, Value};
+use super::spelling;
 use sparsec_ir::{Attr, Tensor};
 
 const WIDTHS: &[u64] = &[3, 4, 5, 6, 8, 12];
@@ -9,7 +10,7 @@ const WIDTHS: &[u64] = &[3, 4, 5, 6, 8, 12];
 /// One random block over a sequence.
 pub(super) fn step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Value> {
     let (t, d) = (x.dims[0], x.dims[1]);
-    match b.random.below(22) {
+    match b.random.below(29) {
         0 | 1 => {
             let out = b.random.pick(WIDTHS);
             let y = b.linear(x, out);
@@ -63,7 +64,8 @@ pub(super) fn step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Value> {
             };
             vec![Value { id, dims: vec![t, 1, d] }]
         }
-        _ => vec![with_constant(b, x)],
+        21 => vec![with_constant(b, x)],
+        _ => vec![spelling::step(b, x)],
     }
 }
 

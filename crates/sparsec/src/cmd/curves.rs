@@ -1,0 +1,214 @@
+//! Curves that survive an interruption: measuring them is most of the work, so what was measured is kept beside the
+//! output, and a run that is repeated goes on from there.
+
+use crate::cmd::model::{sha256, sha256_of};
+use crate::error::CliError;
+use crate::output;
+use crate::record::LockedFile;
+use crate::watch::Watch;
+use serde::{Deserialize, Serialize};
+use sparsec::drive::{Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure};
+use sparsec_cost::Target;
+use sparsec_runtime::Runtime;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Where `sparsec compile` keeps measurements, in the folder of its output.
+pub(crate) const STORE: &str = ".sparsec/measured.json";
+/// Form of that file.
+const SCHEMA: &str = "sparsec/measured@1";
+/// What is measured meanwhile is lost when the process is killed.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Everything that curves depend on.
+pub(crate) struct Measurement<'a> {
+    pub(crate) dense: &'a Prepared,
+    /// Files of the dense model.
+    pub(crate) models: &'a BTreeMap<String, LockedFile>,
+    /// Rewrites after which the dense model was taken as it was.
+    pub(crate) rewrite_limit: Option<u64>,
+    pub(crate) runtime: &'a dyn Runtime,
+    pub(crate) samples: &'a Samples,
+    pub(crate) target: &'a Target,
+}
+
+impl Measurement<'_> {
+    /// Hash of all that, and of the program itself; `None` where the program cannot be read.
+    fn key(&self) -> Result<Option<String>, CliError> {
+        let Some(program) = std::env::current_exe().ok().and_then(|p| sha256_of(&p).ok()) else { return Ok(None) };
+        let mut lines = vec![
+            program,
+            self.runtime.name(),
+            format!("{:?}", self.rewrite_limit),
+            format!("memory {}", self.samples.memory),
+            self.target.to_yaml()?,
+        ];
+        lines.extend(self.models.iter().map(|(role, f)| format!("{role} {}", f.sha256)));
+        for t in &self.samples.inputs {
+            let bytes = t.bytes().map_err(sparsec_runtime::RuntimeError::from)?;
+            lines.push(format!("{} {:?} {}", t.elem, t.dims, sha256(bytes)));
+        }
+        Ok(Some(sha256(lines.join("\n").as_bytes())))
+    }
+}
+
+/// Measures the curves, with what an earlier run of the same measurement left in the file `store`.
+pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Result<Curves, CliError> {
+    let run = |known: &dyn Known| -> Result<Curves, CliError> {
+        Ok(measure(what.dense, what.runtime, what.samples, what.target, known, watch)?)
+    };
+    let Some(key) = what.key()? else { return run(&Nothing) };
+    let store = Store::open(store, key);
+    if let Some(curves) = store.curves().filter(|c| c.check(what.dense).is_ok()) {
+        watch.note(&format!("curves are those that an earlier run measured (`{}`)", store.path.display()));
+        return Ok(curves);
+    }
+    match run(&store) {
+        Ok(curves) => {
+            store.finish(&curves)?;
+            Ok(curves)
+        }
+        Err(e) => {
+            if matches!(&e, CliError::Drive(d) if d.is_interruption()) {
+                // What ended the run is worth more to the user than that this failed, too.
+                let _ = store.save();
+            }
+            Err(e)
+        }
+    }
+}
+
+/// The file's contents. Errors stand there by their bits: a decimal number may come back as its neighbour.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    schema: String,
+    /// What it was measured of.
+    key: String,
+    /// While measuring: errors by group and units kept.
+    probes: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// When all is measured.
+    samples: Option<Sampling>,
+    curves: Vec<StoredCurve>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredCurve {
+    id: String,
+    order: Vec<u32>,
+    by_weight: u32,
+    counts: Vec<u32>,
+    error: Vec<u64>,
+}
+
+struct Store {
+    path: PathBuf,
+    state: Mutex<(Stored, Instant)>,
+}
+
+impl Store {
+    /// Reads the file, where it is there and of the same measurement.
+    fn open(path: &Path, key: String) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let found = serde_json::from_str::<Stored>(&text).ok().filter(|s| s.schema == SCHEMA && s.key == key);
+        let stored = found.unwrap_or_else(|| Stored { schema: SCHEMA.to_string(), key, ..Stored::default() });
+        Self { path: path.to_path_buf(), state: Mutex::new((stored, Instant::now())) }
+    }
+    // A map of numbers is whole whatever panicked while it was held.
+    fn with<T>(&self, f: impl FnOnce(&mut (Stored, Instant)) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    fn curves(&self) -> Option<Curves> {
+        let curve = |c: &StoredCurve| GroupCurve {
+            id: c.id.clone(),
+            order: c.order.clone(),
+            by_weight: c.by_weight,
+            counts: c.counts.clone(),
+            error: c.error.iter().map(|bits| f64::from_bits(*bits)).collect(),
+        };
+        let (samples, groups) = self.with(|(s, _)| (s.samples.clone(), s.curves.iter().map(curve).collect::<Vec<_>>()));
+        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), samples, groups })
+    }
+    fn save(&self) -> Result<(), CliError> {
+        self.with(|(stored, last)| {
+            *last = Instant::now();
+            write(&self.path, stored)
+        })
+    }
+    /// Keeps the curves, and the probes no longer.
+    fn finish(&self, curves: &Curves) -> Result<(), CliError> {
+        let curve = |c: &GroupCurve| StoredCurve {
+            id: c.id.clone(),
+            order: c.order.clone(),
+            by_weight: c.by_weight,
+            counts: c.counts.clone(),
+            error: c.error.iter().map(|e| e.to_bits()).collect(),
+        };
+        self.with(|(stored, _)| {
+            stored.probes = BTreeMap::new();
+            stored.samples = curves.samples.clone();
+            stored.curves = curves.groups.iter().map(curve).collect();
+        });
+        self.save()
+    }
+}
+
+fn write(path: &Path, stored: &Stored) -> Result<(), CliError> {
+    let error = |source| CliError::Write { path: path.to_path_buf(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(error)?;
+    }
+    let json = serde_json::to_vec(stored).map_err(|e| error(e.into()))?;
+    output::file(path, &json)
+}
+
+impl Known for Store {
+    fn error(&self, group: &str, keep: u32) -> Option<f64> {
+        self.with(|(s, _)| s.probes.get(group)?.get(&keep).map(|bits| f64::from_bits(*bits)))
+    }
+    fn found(&self, group: &str, keep: u32, error: f64) {
+        let due = self.with(|(s, last)| {
+            s.probes.entry(group.to_string()).or_default().insert(keep, error.to_bits());
+            last.elapsed() >= EVERY
+        });
+        if due {
+            // The last write, when all is measured, tells why it failed.
+            let _ = self.save();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_found_again_by_the_same_measurement_only() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("deep/measured.json");
+        let open = |key: &str| Store::open(&path, key.to_string());
+        let third = 1.0 / 3.0;
+        let first = open("a");
+        first.found("g", 4, third);
+        first.save().unwrap();
+        assert_eq!(
+            (open("a").error("g", 4), open("a").error("g", 5), open("b").error("g", 4)),
+            (Some(third), None, None)
+        );
+        let groups = vec![GroupCurve {
+            id: "g".into(),
+            by_weight: 0,
+            order: vec![1, 0],
+            counts: vec![1, 2],
+            error: vec![third, 0.0],
+        }];
+        let curves = Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups };
+        first.finish(&curves).unwrap();
+        assert_eq!((open("a").curves(), open("b").curves(), open("a").error("g", 4)), (Some(curves), None, None));
+        std::fs::write(&path, "{\"schema\": torn").unwrap();
+        assert_eq!(open("a").curves(), None);
+    }
+}

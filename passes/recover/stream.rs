@@ -1,0 +1,230 @@
+//! What a step reads of both models, batch by batch.
+
+use super::least_squares::{RecoverError, Recovery};
+use super::observations::Part;
+use super::steps::{addition, behind, result};
+use super::walk::{Stop, Walk};
+use sparsec_calib::{CalibError, Linear};
+use sparsec_ir::{Contraction, Facts, Model, NodeId, Tensor, ValueId};
+use sparsec_linalg::{Matrix, product};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// What a linear map is to give.
+pub(super) enum Target {
+    /// The dense node's result.
+    Result(ValueId),
+    /// The dense sum that the result goes into, less what the pruned model adds to it.
+    Rest { sum: ValueId, other: ValueId },
+    /// What the dense map, which lies inside its node, makes of the dense input: transposed weight, and bias.
+    Inner { x: ValueId, weight: Matrix, bias: Vec<f64> },
+}
+
+impl Target {
+    pub(super) fn of(
+        cx: &Recovery,
+        (pruned, facts): (&Model, &Facts),
+        (node, linear): (NodeId, &Linear),
+        unsolved: &BTreeSet<NodeId>,
+    ) -> Result<Self, RecoverError> {
+        if linear.inner.is_some() {
+            let (weight, bias) = dense_map(cx, (pruned, facts), (node, linear))?;
+            let x = pruned.graph.node(node).inputs[linear.form.x].expect("steps are made for nodes with an input");
+            return Ok(Self::Inner { x, weight, bias });
+        }
+        let y = result(pruned, node).expect("steps are made for nodes with a result");
+        // A result that is stretched to be added has fewer observations than the sum.
+        let shape = |v: ValueId| facts.get(v).shape.as_ref();
+        let alike = |sum, other| shape(y).is_some() && shape(y) == shape(sum) && shape(other) == shape(sum);
+        let partner = addition(pruned, cx.table, y)
+            .filter(|(sum, other)| alike(*sum, *other) && !behind(pruned, *other, unsolved));
+        Ok(partner.map_or(Self::Result(y), |(sum, other)| Self::Rest { sum, other }))
+    }
+    /// Values of the pruned and of the dense model that it needs beside the input.
+    fn needs(&self) -> (Option<ValueId>, ValueId) {
+        match self {
+            Self::Result(y) => (None, *y),
+            Self::Rest { sum, other } => (Some(*other), *sum),
+            Self::Inner { x, .. } => (None, *x),
+        }
+    }
+    /// The target of a batch.
+    fn tensor(&self, cx: &Recovery, pruned: &[Tensor], dense: &Tensor) -> Result<Tensor, RecoverError> {
+        match self {
+            Self::Result(y) => kept_part(cx, *y, dense.clone()),
+            Self::Rest { sum, other } => {
+                let whole = kept_part(cx, *sum, dense.clone())?;
+                let rest = pruned.last().expect("the other side was asked for");
+                let (a, b) = (singles(cx, *sum, &whole)?, singles(cx, *other, rest)?);
+                Ok(Tensor::f32(&whole.dims, &a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<f32>>()))
+            }
+            Self::Inner { x, weight, bias } => {
+                let values = singles(cx, *x, dense)?.into_iter().map(f64::from).collect::<Vec<f64>>();
+                let rows = values.len() / weight.rows().max(1);
+                let z = product(&Matrix::new(rows, weight.rows(), values), weight);
+                let z = z.data().chunks(bias.len().max(1)).flat_map(|row| row.iter().zip(bias));
+                let mut dims = dense.dims.clone();
+                if let Some(last) = dims.last_mut() {
+                    *last = bias.len() as u64;
+                }
+                Ok(Tensor::f32(&dims, &z.map(|(z, b)| (z + b) as f32).collect::<Vec<f32>>()))
+            }
+        }
+    }
+}
+
+/// Weight (inputs × kept rows) and bias of the dense model's inner map.
+fn dense_map(
+    cx: &Recovery,
+    (pruned, facts): (&Model, &Facts),
+    (node, linear): (NodeId, &Linear),
+) -> Result<(Matrix, Vec<f64>), RecoverError> {
+    let part = |v: ValueId, axes: Range<usize>| {
+        let broken = |source| CalibError::Weight { value: cx.dense.graph.value(v).name.clone(), source };
+        let mut tensor = cx.dense.graph.constant(v).expect("a linear map's constants are constant").as_ref().clone();
+        for axis in axes {
+            if let Some(kept) = (cx.kept)(v, axis) {
+                tensor = tensor.gather(axis, &kept).map_err(broken)?;
+            }
+        }
+        Ok::<Tensor, CalibError>(tensor)
+    };
+    let w = linear.weight_of(pruned, node).expect("a linear map has a weight");
+    let rank = cx.dense.graph.constant(w).map_or(1, |t| t.dims.len());
+    let weight = part(w, 0..rank.saturating_sub(1))?;
+    let inputs = weight.dims.last().copied().unwrap_or(1) as usize;
+    let values =
+        weight.to_f64().map_err(|source| CalibError::Weight { value: cx.dense.graph.value(w).name.clone(), source })?;
+    let outputs = values.len() / inputs.max(1);
+    let mut shift = vec![0.0; outputs];
+    if let Some(bias) = linear.bias(pruned, facts, cx.table, node)
+        && let Some((v, dense)) = bias.value().and_then(|v| Some((v, cx.dense.graph.constant(v)?)))
+    {
+        let broken = |source| CalibError::Weight { value: cx.dense.graph.value(v).name.clone(), source };
+        shift = bias.read(&part(v, 0..dense.dims.len())?).map_err(broken)?;
+    }
+    Ok((Matrix::new(outputs, inputs, values).transpose(), shift))
+}
+
+/// Values of one batch, in the order in which they were asked for.
+pub(super) struct Batch {
+    pub(super) pruned: Vec<Tensor>,
+    pub(super) dense: Vec<Tensor>,
+}
+
+/// What one step reads, with the values to put at hand on the way.
+pub(super) struct Stream<'c> {
+    cx: &'c Recovery<'c>,
+    pruned: Side,
+    dense: Side,
+    batches: usize,
+    /// The first batch, which is computed to know sizes.
+    first: Option<Batch>,
+}
+
+/// One model's part.
+struct Side {
+    stop: Stop,
+    wanted: Vec<ValueId>,
+    keep: Vec<ValueId>,
+    found: BTreeMap<ValueId, Vec<Tensor>>,
+}
+
+impl<'c> Stream<'c> {
+    /// Opens a stream of `values` of the pruned and the dense model; `ahead` is what later steps read.
+    pub(super) fn open(
+        cx: &'c Recovery<'c>,
+        (walk_pruned, pruned): (&Walk, &Model),
+        walk_dense: &Walk,
+        values: (Vec<ValueId>, Vec<ValueId>),
+        ahead: &[ValueId],
+    ) -> Result<Self, RecoverError> {
+        let side = |walk: &Walk, model: &Model, wanted: Vec<ValueId>| -> Result<(Side, Vec<Tensor>), RecoverError> {
+            let stop = walk.stop(model, &wanted)?;
+            let first = stop.batches(0..1)?.pop().unwrap_or_default();
+            let of = |v: ValueId| wanted.iter().position(|w| *w == v).and_then(|at| first.get(at));
+            let bytes = |v: ValueId| walk.in_all(of(v).map_or(0, Tensor::byte_len));
+            let keep = walk.choose(model, &stop, &bytes, ahead);
+            Ok((Side { stop, wanted, keep, found: BTreeMap::new() }, first))
+        };
+        let (pruned, first) = side(walk_pruned, pruned, values.0)?;
+        let (dense, first_dense) = side(walk_dense, cx.dense, values.1)?;
+        let batches = walk_dense.samples().len();
+        Ok(Self { cx, pruned, dense, batches, first: Some(Batch { pruned: first, dense: first_dense }) })
+    }
+    /// A stream of what a linear map needs.
+    pub(super) fn of_map(
+        cx: &'c Recovery<'c>,
+        (walk_pruned, pruned): (&Walk, &Model),
+        walk_dense: &Walk,
+        (x, target): (ValueId, &Target),
+        ahead: &[ValueId],
+    ) -> Result<Self, RecoverError> {
+        let (other, dense) = target.needs();
+        let values = (std::iter::once(x).chain(other).collect(), vec![dense]);
+        Self::open(cx, (walk_pruned, pruned), walk_dense, values, ahead)
+    }
+    /// Some batches.
+    pub(super) fn next(&mut self, range: Range<usize>) -> Result<Vec<Batch>, RecoverError> {
+        let out = match self.first.take() {
+            Some(first) if range == (0..1) => vec![first],
+            _ => {
+                let (pruned, dense) = (self.pruned.stop.batches(range.clone())?, self.dense.stop.batches(range)?);
+                pruned.into_iter().zip(dense).map(|(pruned, dense)| Batch { pruned, dense }).collect()
+            }
+        };
+        for batch in &out {
+            self.pruned.put_aside(&batch.pruned);
+            self.dense.put_aside(&batch.dense);
+        }
+        Ok(out)
+    }
+    /// Inputs and targets of some batches.
+    pub(super) fn parts<'f>(
+        &mut self,
+        range: Range<usize>,
+        target: &Target,
+        form: &'f Contraction,
+    ) -> Result<Vec<Part<'f>>, RecoverError> {
+        let (cx, x) = (self.cx, self.pruned.wanted[0]);
+        let part = |batch: Batch| {
+            let y = target.tensor(cx, &batch.pruned, &batch.dense[0])?;
+            Part::new(&batch.pruned[0], &y, form).map_err(|source| activation(cx, x, source))
+        };
+        self.next(range)?.into_iter().map(part).collect()
+    }
+    /// What was put aside, of the pruned and of the dense model; only what is whole.
+    pub(super) fn close(self) -> (BTreeMap<ValueId, Vec<Tensor>>, BTreeMap<ValueId, Vec<Tensor>>) {
+        let whole = |mut side: Side| {
+            side.found.retain(|_, b| b.len() == self.batches);
+            side.found
+        };
+        (whole(self.pruned), whole(self.dense))
+    }
+}
+
+impl Side {
+    fn put_aside(&mut self, values: &[Tensor]) {
+        for (v, tensor) in self.wanted.iter().zip(values) {
+            if self.keep.contains(v) {
+                self.found.entry(*v).or_default().push(tensor.clone());
+            }
+        }
+    }
+}
+
+/// An error that names the activation.
+pub(super) fn activation(cx: &Recovery, value: ValueId, source: sparsec_ir::TensorError) -> RecoverError {
+    RecoverError::Activation { value: cx.dense.graph.value(value).name.clone(), source }
+}
+
+fn singles(cx: &Recovery, value: ValueId, tensor: &Tensor) -> Result<Vec<f32>, RecoverError> {
+    tensor.to_f32().map_err(|source| activation(cx, value, source))
+}
+
+/// A dense activation reduced to the indices that the pruned model has of it.
+pub(super) fn kept_part(cx: &Recovery, value: ValueId, tensor: Tensor) -> Result<Tensor, RecoverError> {
+    (0..tensor.dims.len())
+        .filter_map(|a| Some((a, (cx.kept)(value, a)?)))
+        .try_fold(tensor, |t, (axis, kept)| t.gather(axis, &kept).map_err(|source| activation(cx, value, source)))
+}

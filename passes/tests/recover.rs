@@ -1,0 +1,90 @@
+//! Which weights are re-solved, and with how much memory.
+
+#[path = "common/recovered.rs"]
+mod recovered;
+
+use recovered::recovered;
+use sparsec_ir::Model;
+use sparsec_passes::Manager;
+use sparsec_passes::canonicalise::Evaluator;
+use sparsec_passes::recover::{RecoverOptions, Skipped};
+use sparsec_testkit::{full, model, random_inputs};
+use std::sync::Arc;
+
+/// No ridge, so that what can be made up for is.
+const EXACT: RecoverOptions = RecoverOptions { ridge: 0.0, work: 6e9, batch: 8, memory: 1 << 30 };
+
+#[test]
+fn weights_on_the_left_factors_and_inner_maps_are_solved() {
+    let random = |seed: u32| format!("[\"location\": \"random:{seed}\"]");
+    // The last two units are sums of the first two, whatever reads them.
+    let w = "float[4,3] w = {1.0, 0.5, -1.0, 0.25, 2.0, 1.0, 1.25, 2.5, 0.0, -0.75, 1.5, 2.0}";
+    let cases = [
+        format!(
+            "g (float[n,3,5] x) => (y) <{w}, float[2,4] v = {}> {{ h = MatMul (w, x) y = MatMul (v, h) }}",
+            random(1)
+        ),
+        format!(
+            "g (float[n,3] x) => (y) <{w}, float[4,2] v = {}, float[2] c = {}>
+            {{ h = Gemm <transB = 1> (x, w) y = Gemm <alpha = 0.5, beta = 3.0> (h, v, c) }}",
+            random(1),
+            random(2)
+        ),
+        format!(
+            "g (float[n,4,3] x) => (y) <{w}, float[1,6,4] v = {}, float[1,6,2] r = {}, float[1,12] c = {}>
+            {{ a = Transpose <perm = [1, 0, 2]> (x) t = Transpose <perm = [1, 0]> (w) h = MatMul (a, t)
+              z = GRU <hidden_size = 2> (h, v, r, c) y = Transpose <perm = [2, 0, 1, 3]> (z) }}",
+            random(1),
+            random(2),
+            random(3)
+        ),
+    ];
+    for text in cases {
+        let mut dense = model(&text);
+        let table = sparsec_ops::table();
+        let mut manager = Manager::new(&table);
+        let mut cx = manager.context();
+        cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().expect("tests are built with tract"))));
+        let _ = manager.run(&mut dense, sparsec_passes::CANONICALISE, &mut cx).expect("a sound model");
+        let (cut, done) = recovered(&dense, EXACT);
+        let errors: Vec<_> = done.iter().map(|r| r.outcome.as_ref().map_or(1.0, |o| o.1)).collect();
+        assert!(errors.len() == 1 && errors[0] < 1e-6, "{done:?}\n{}", full(&cut));
+        let inputs = random_inputs(&dense, 2, 3);
+        let run = |m: &Model| {
+            let runtime = sparsec_runtime::default_runtime().expect("tests are built with tract");
+            let session = runtime.load(m, &[inputs[0].dims.clone()], 1).expect("the model loads");
+            session.run(&inputs).expect("the model runs")[0].to_f32().expect("numbers")
+        };
+        let far = run(&dense).iter().zip(&run(&cut)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-3, "{far}\n{}", full(&cut));
+    }
+}
+
+#[test]
+fn a_form_that_is_not_solved_is_said() {
+    let dense = model(
+        "g (float[n,3] x) => (y) <float[3,4] w = [\"location\": \"random:1\"], float[4,2] v = [\"location\": \"random:2\"]>
+        { h = MatMul (x, w) y = Einsum <equation = \"ni,ij->nj\"> (h, v) }",
+    );
+    let (_, done) = recovered(&dense, EXACT);
+    let outcomes: Vec<_> = done.iter().map(|r| r.outcome.clone()).collect();
+    assert_eq!(outcomes, [Err(Skipped::NotLinear)]);
+}
+
+#[test]
+fn what_is_computed_again_for_want_of_memory_gives_the_same_weights() {
+    let dense = model(
+        "g (float[n,3] x) => (y)
+        <float[3,4] u = [\"location\": \"random:1\"], float[4,4] v = [\"location\": \"random:2\"],
+         float[4] c = [\"location\": \"random:3\"], float[4,4] w = [\"location\": \"random:4\"], float[4,2] z = [\"location\": \"random:5\"]>
+        { a = MatMul (x, u) b = Relu (a) d = Gemm (b, v, c) k = MatMul (b, w) e = Add (d, k) f = Relu (e)
+          y = MatMul (f, z) }",
+    );
+    let with = |memory: u64| recovered(&dense, RecoverOptions { memory, ..EXACT });
+    let ((plenty, done), (little, again)) = (with(1 << 30), with(3 << 10));
+    assert!(done.len() >= 3 && done.iter().any(|r| r.outcome.is_ok()), "{done:?}");
+    assert_eq!(done, again);
+    assert_eq!(full(&plenty), full(&little));
+    let (_, none) = with(256);
+    assert!(none.iter().all(|r| matches!(r.outcome, Err(Skipped::TooLarge { .. }))), "{none:?}");
+}
