@@ -127,7 +127,7 @@ fn compile(model: &Model, runtime: &Arc<dyn Runtime>, seed: u64) {
     if check(model, &table).is_err() {
         return;
     }
-    let Ok(dense) = prepare(model, Some(runtime.clone()), &Quiet) else { return };
+    let Ok(dense) = prepare(model, sparsec_ops::table(), Some(runtime.clone()), &Quiet) else { return };
     let removal = random_removal(&dense, seed, 0.5);
     let _ = Plan::of(&dense.channels, &removal).to_yaml();
     let sizes = dense.sizes(1, &BTreeMap::new());
