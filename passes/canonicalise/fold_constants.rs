@@ -14,11 +14,11 @@
 //!
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
-//! Leaves alone: outputs; nodes with subgraphs; operators that draw random numbers, or may, since a user taught them; with
-//! a remark: results of unknown size; what the runtime cannot compute; results that are larger than the constants that go
-//! for them, as a transposed copy of a matrix is that something else reads as it is; weights that are stored in a
-//! narrower type. What such a result is computed from stays too: the next run would measure the result against it. The
-//! axis algebra looks through it, so that what is stored once is cut once.
+//! Leaves alone: outputs; nodes with subgraphs, operators that draw random numbers and those that are not known or taught
+//! by the user; with a remark: results of unknown size; what the runtime cannot compute; results that are larger than the
+//! constants that go for them, as a transposed copy of a matrix is that something else reads as it is; weights that are
+//! stored in a narrower type. What such a result is computed from stays too: the next run would measure the result against
+//! it. The axis algebra looks through it, so that what is stored once is cut once.
 
 use super::{bound, does_nothing};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};

@@ -7,7 +7,7 @@
 
 use super::cut::RemoveError;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
-use sparsec_ir::{Attr, Data, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
+use sparsec_ir::{Attr, Data, Def, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
         let sides: Vec<_> = [link.b, link.a].into_iter().filter_map(side).collect();
         // The value itself is changed where it is constant and what zero is in it is constant too.
         let fixed = |(node, v): (NodeId, ValueId)| {
-            let constant = |v: ValueId| model.graph.constant(v).is_some();
+            let constant = |v: ValueId| matches!(model.graph.value(v).def, Def::Constant(_) | Def::Sparse(_));
             let point = points.get(&(node, v)).and_then(|p| p.point);
             constant(v) && point.is_none_or(|p| constant(p) && model.graph.value(v).uses.len() == 1)
         };
@@ -55,6 +55,12 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
     }
     let mut out = model.clone();
     for ((v, axis), gone) in weights {
+        if let Def::Sparse(tensor) = &out.graph.value(v).def {
+            let zeroed = tensor.without(axis, &gone.slots);
+            let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
+            out.graph.set_sparse(v, zeroed.map_err(source)?);
+            continue;
+        }
         let tensor = out.graph.constant(v).expect("chosen for being constant").clone();
         let point = gone.point.and_then(|p| Some((model.graph.constant(p.point?)?, p.axis)));
         let zeroed = fill(&tensor, axis, &gone.slots, point);

@@ -8,6 +8,7 @@
 //! assert!(table.get("", "Relu").is_some());
 //! ```
 
+mod alike;
 mod attention;
 mod attention_fused;
 mod attention_heads;

@@ -98,7 +98,7 @@ const FAMILIES: &[Family] = families! {
 
 /// Every operator that sparsec knows.
 pub fn table() -> OpTable {
-    OpTable::new(FAMILIES.iter().flat_map(|family| family.ops).copied())
+    OpTable::new(FAMILIES.iter().flat_map(|family| family.ops).copied()).with_alike(crate::alike::ALIKE)
 }
 
 #[cfg(test)]

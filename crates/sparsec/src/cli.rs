@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::VerifyArgs),
     Report(cmd::report::ReportArgs),
     Opt(cmd::opt::OptArgs),
+    Reduce(cmd::reduce::ReduceArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
     Target(cmd::target::TargetArgs),

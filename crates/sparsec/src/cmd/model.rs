@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
-use sparsec::drive::{DriveError, Prepared, prepare, prepare_with};
+use sparsec::drive::{Bounded, DriveError, Oddity, Prepared, check, prepare, prepare_with};
 use sparsec_ir::{Model, OpTable, OpsetImport, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
@@ -31,6 +31,30 @@ pub(crate) fn is_text(path: &Path) -> bool {
 
 /// Reads a model, ONNX or text, and tells what is worth telling.
 pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
+    let source = load_unchecked(path, talk)?;
+    let node = |e| CliError::Node { path: path.to_path_buf(), source: Box::new(e) };
+    let odd = check(&source.model, &sparsec_ops::table()).map_err(node)?;
+    for oddity in odd.iter().take(MAX_ODDITIES) {
+        talk.warn(oddity_code(oddity), &oddity.to_string());
+    }
+    if let Some(more) = odd.len().checked_sub(MAX_ODDITIES).filter(|n| *n > 0) {
+        talk.note(&format!("{more} more such warnings are not shown"));
+    }
+    Ok(source)
+}
+
+/// Warnings about one model that are shown.
+const MAX_ODDITIES: usize = 8;
+
+fn oddity_code(oddity: &Oddity) -> &'static str {
+    match oddity {
+        Oddity::Stated { .. } => "S0321",
+        Oddity::NotFinite { .. } => "S0322",
+    }
+}
+
+/// [`load`] for commands that are about models with something wrong in them.
+pub(crate) fn load_unchecked(path: &Path, talk: Talk) -> Result<Source, CliError> {
     if is_text(path) {
         return load_text(path, talk);
     }
@@ -87,7 +111,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// The runtime that the user chose.
 pub(crate) fn runtime(global: &Global) -> Result<Arc<dyn Runtime>, CliError> {
-    Ok(Arc::from(sparsec_runtime::open(&global.runtime)?))
+    Ok(Arc::new(Bounded::new(Arc::from(sparsec_runtime::open(&global.runtime)?))))
 }
 
 /// What folds constants in passes; a build without a runtime does without.

@@ -1,7 +1,7 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, channels, infer};
+use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
@@ -54,7 +54,15 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let facts = infer(&model, &table).facts;
+    let Inferred { facts, problems } = infer(&model, &table);
+    // What follows from the operators holds: a statement that contradicts it would only be written on.
+    for problem in problems {
+        if let ShapeProblem::Contradicted { value, .. } = problem
+            && !model.graph.is_output(value)
+        {
+            model.graph.set_type(value, None);
+        }
+    }
     let channels = channels(&model, &facts, &table);
     watch.done(1);
     Ok(Prepared { model, facts, channels, table, remarks })
@@ -99,9 +107,18 @@ impl Prepared {
         self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
     }
 
-    /// Facts with every size of the inputs bound.
+    /// Facts with every size of the inputs bound. Shapes are inferred once more: what depends on sizes in a way that has
+    /// no formula, such as a range that ends before the axis does, becomes a number too.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
-        self.facts.bind(&|s| sizes.get(s).copied())
+        let size = |s: &str| sizes.get(s).copied();
+        let mut model = self.model.clone();
+        for v in self.model.graph.inputs() {
+            let bound = self.facts.get(v).bind(&size);
+            if let (Some(elem), Some(shape)) = (bound.elem, bound.shape) {
+                model.graph.set_type(v, Some(Type::Tensor { elem, shape: Some(shape) }));
+            }
+        }
+        infer(&model, &self.table).facts.bind(&size)
     }
 
     /// Sizes that samples of these shapes (first axis: samples) give to the symbols of the inputs, with one sample.
