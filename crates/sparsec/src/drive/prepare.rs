@@ -151,7 +151,7 @@ mod tests {
         let text = "g (float[n,len] x) => (y)
             <float[1,6] p = [\"location\": \"random:1\"], int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}>
             { s = Shape (x) end = Slice (s, one, two) y = Slice (p, zero, end, one) }";
-        let dense = prepare(&sparsec_testkit::model(text), None, &Quiet).unwrap();
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Quiet).unwrap();
         let y = dense.model.graph.outputs()[0];
         let length = |len: u64| dense.bind(&BTreeMap::from([("n".into(), 1), ("len".into(), len)])).get(y).size(1);
         assert_eq!([3, 9].map(length), [Some(3), Some(6)]);
