@@ -7,7 +7,7 @@ use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
 use crate::solve::{Freeze, Solution, solve};
 use crate::table::Table;
-use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, topological};
+use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, ZeroPoint, topological};
 use std::collections::BTreeMap;
 
 /// Position of a unit in [`Channels::units`].
@@ -79,6 +79,8 @@ pub struct Channels {
     pub params: (u64, u64),
     /// Contractions: slots that are multiplied and summed over.
     pub contractions: Vec<Link>,
+    /// Operands of a node that stand for zero by another number.
+    pub zero_points: Vec<(NodeId, ZeroPoint)>,
     cuts: Vec<AxisCut>,
     pub(crate) solution: Solution,
 }
@@ -113,10 +115,11 @@ impl Removal {
 /// Near-linear in the number of slots.
 pub fn channels(model: &Model, facts: &Facts, table: &OpTable) -> Channels {
     let mut axes = Axes::of(&model.graph, facts);
-    let statements = collect(model, facts, table, &mut axes);
+    let mut statements = collect(model, facts, table, &mut axes);
+    let zero_points = std::mem::take(&mut statements.zero_points);
     let solution = solve(&mut axes, statements);
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
-    let mut out = Channels { axes, contractions, solution, ..Channels::default() };
+    let mut out = Channels { axes, contractions, zero_points, solution, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
     out
@@ -295,12 +298,12 @@ impl Channels {
     }
 }
 
-/// Whether a constant is a parameter: floating point and not a scalar.
+/// Whether a constant is a parameter: of a type that holds weights, and not a scalar.
 fn is_weight(t: &sparsec_ir::Tensor) -> bool {
-    t.elem.is_float() && !t.dims.is_empty()
+    t.elem.holds_weights() && !t.dims.is_empty()
 }
 
-/// Floating constants in order of their first use by a node in topological order.
+/// Weights in order of their first use by a node in topological order.
 fn weight_order(model: &Model) -> BTreeMap<ValueId, usize> {
     let mut out = BTreeMap::new();
     let order: Vec<NodeId> = topological(&model.graph).unwrap_or_default();

@@ -62,7 +62,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
-fn work(_: &NodeRef) -> Result<Work, OpError> {
+pub(crate) fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 

@@ -3,6 +3,7 @@
 use crate::cmd;
 use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 /// Makes trained ONNX models smaller and faster.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ pub(crate) struct Global {
     /// What runs models: `tract`, or `ort=PATH` for ONNX Runtime's library or the folder of an installed package.
     #[arg(long, global = true, value_name = "RUNTIME", default_value = "tract")]
     pub(crate) runtime: String,
+    /// File that teaches operators which sparsec does not know; see `docs/teaching.md`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ops: Option<PathBuf>,
 }
 
 impl Global {
@@ -74,6 +78,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::VerifyArgs),
     Report(cmd::report::ReportArgs),
     Opt(cmd::opt::OptArgs),
+    Reduce(cmd::reduce::ReduceArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
     Target(cmd::target::TargetArgs),

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod damage;
 mod flow;
+mod hostile;
 mod limits;
+mod reduce;
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
@@ -79,6 +82,7 @@ fn every_command_teaches_by_examples() {
         "verify",
         "report",
         "opt",
+        "reduce",
         "eval",
         "bench",
         "target",

@@ -17,8 +17,8 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide,
-    random_inputs, random_removal, weight_bytes,
+    COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference,
+    random_inputs, random_removal, run as run_model, weight_bytes,
 };
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
@@ -26,7 +26,7 @@ use sparsec_cost::Target;
 use sparsec_ir::{Model, Tensor};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
-use sparsec_runtime::{Runtime, RuntimeError};
+use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Job<'_> {
             limits: Vec::new(),
             metrics: None,
             measured: None,
-            files: LockedFile::of_model(&self.args.model, &self.source.model)?,
+            files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
             notes: Vec::new(),
             warnings,
@@ -185,8 +185,8 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
-    /// A removal compared with the masked model on random inputs. A model that the runtime cannot run, or that is too large
-    /// to be handed to it, is cut all the same: then why nothing was compared.
+    /// The cut model against the masked one on random inputs; or why nothing was compared, which is no failure of the cut:
+    /// a runtime may lack operators or types of the masked model, or the weights be too many to be handed to it.
     fn compared_with_masked(
         &self,
         removal: &sparsec_analysis::Removal,
@@ -198,14 +198,19 @@ impl Job<'_> {
             let (has, most) = (bytes >> 20, COMPARED >> 20);
             return Ok(Err(format!("its weights take {has} MiB, more than {most}; `sparsec verify` compares any")));
         }
+        let runtime = self.runtime.as_ref();
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
         let masked = masked.map_err(DriveError::from)?;
-        let inputs = random_inputs(self.dense, seed, 2)?;
-        match compare(&masked, cut, self.runtime.as_ref(), &inputs) {
-            Ok(verdict) => Ok(Ok(verdict)),
-            Err(DriveError::Runtime(e @ RuntimeError::Unsupported { .. })) => Ok(Err(e.to_string())),
-            Err(e) => Err(e.into()),
-        }
+        let inputs = match random_inputs(self.dense, seed, 2) {
+            Ok(inputs) => inputs,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        let left = match run_model(&masked, runtime, &inputs) {
+            Ok(left) => left,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        let right = run_model(cut, runtime, &inputs)?;
+        Ok(Ok(difference(&masked, &left, &right)?))
     }
 
     fn compile(&self) -> Result<Exit, CliError> {
@@ -214,7 +219,7 @@ impl Job<'_> {
         let with = (self.runtime.as_ref(), self.global.threads());
         let samples = args.samples.calibration(path, &self.source.model, with, self.talk)?;
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&samples.shapes()))?);
-        let models = LockedFile::of_model(&args.model, &self.source.model)?;
+        let models = LockedFile::inputs(&args.model, &self.source.model, self.global)?;
         let what = Measurement {
             dense: self.dense,
             models: &models,

@@ -1,7 +1,7 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, channels, infer, infer_node, start};
+use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer, infer_node, start};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type, topological};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
@@ -23,9 +23,14 @@ pub struct Prepared {
     pub remarks: Vec<Remark>,
 }
 
-/// Canonicalises a model and solves its channels. Constants are folded by `runtime`, where there is one.
-pub fn prepare(model: &Model, runtime: Option<Arc<dyn Runtime>>, watch: &dyn Observer) -> Result<Prepared, DriveError> {
-    let table = sparsec_ops::table();
+/// Canonicalises a model and solves its channels by the operators of `table`. Constants are folded by `runtime`, where
+/// there is one.
+pub fn prepare(
+    model: &Model,
+    table: OpTable,
+    runtime: Option<Arc<dyn Runtime>>,
+    watch: &dyn Observer,
+) -> Result<Prepared, DriveError> {
     let mut manager = Manager::new(&table);
     if cfg!(debug_assertions) {
         manager = manager.verify(Verify::Each);
@@ -49,7 +54,15 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let facts = infer(&model, &table).facts;
+    let Inferred { facts, problems } = infer(&model, &table);
+    // What follows from the operators holds: a statement that contradicts it would only be written on.
+    for problem in problems {
+        if let ShapeProblem::Contradicted { value, .. } = problem
+            && !model.graph.is_output(value)
+        {
+            model.graph.set_type(value, None);
+        }
+    }
     let channels = channels(&model, &facts, &table);
     watch.done(1);
     Ok(Prepared { model, facts, channels, table, remarks })
