@@ -1,5 +1,6 @@
 //! Many samples in batches, over threads.
 
+use crate::signature::shared;
 use crate::{Runtime, RuntimeError, Session};
 use rayon::prelude::*;
 use sparsec_ir::{Data, Model, Tensor, Type};
@@ -91,9 +92,11 @@ impl Sessions {
     /// As [`Runtime::load`].
     pub fn load(runtime: &dyn Runtime, model: &Model, batches: &[Vec<Tensor>]) -> Result<Self, RuntimeError> {
         let distinct: BTreeSet<Vec<Vec<u64>>> = batches.iter().map(|b| shapes(b)).collect();
-        let by_shapes = match (runtime.any_size(), common(&distinct)) {
-            (Some(runtime), Some(open)) => {
-                let session: Arc<dyn Session> = runtime.load_open(model, &open, 1)?.into();
+        let distinct: Vec<Vec<Vec<u64>>> = distinct.into_iter().collect();
+        let beyond_the_first = |s: Vec<Vec<Option<u64>>>| s.iter().any(|s| s.iter().skip(1).any(Option::is_none));
+        let by_shapes = match runtime.any_size() {
+            Some(runtime) if shared(&distinct).is_some_and(beyond_the_first) => {
+                let session: Arc<dyn Session> = runtime.load_open(model, &distinct, 1)?.into();
                 distinct.into_iter().map(|s| (s, session.clone())).collect()
             }
             _ => {
@@ -125,20 +128,6 @@ impl Sessions {
         };
         outputs.into_iter().collect()
     }
-}
-
-/// The sizes that all of some shapes share; `None` where they differ in rank, or in nothing but the first axes.
-fn common(distinct: &BTreeSet<Vec<Vec<u64>>>) -> Option<Vec<Vec<Option<u64>>>> {
-    let mut out = crate::signature::all_given(distinct.first()?);
-    for shapes in distinct {
-        for (known, found) in out.iter_mut().zip(shapes) {
-            if known.len() != found.len() {
-                return None;
-            }
-            known.iter_mut().zip(found).filter(|(k, f)| **k != Some(**f)).for_each(|(k, _)| *k = None);
-        }
-    }
-    out.iter().any(|s| s.iter().skip(1).any(Option::is_none)).then_some(out)
 }
 
 fn shapes(batch: &[Tensor]) -> Vec<Vec<u64>> {
@@ -232,19 +221,4 @@ fn join_one(parts: &[Part], index: usize) -> Result<Tensor, RuntimeError> {
         Data::Raw(_) => Tensor::raw(first.elem, dims, bytes.into())?,
         Data::Strings(_) => Tensor { dims, data: Data::Strings(strings), ..first.clone() },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_that_samples_do_not_share_are_open_unless_only_their_number_differs() {
-        let of = |shapes: &[&[&[u64]]]| {
-            common(&shapes.iter().map(|s| s.iter().map(|d| d.to_vec()).collect::<Vec<_>>()).collect())
-        };
-        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[2, 3], &[2]]]), None);
-        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[8, 5], &[8]]]), Some(vec![vec![Some(8), None], vec![Some(8)]]));
-        assert_eq!(of(&[&[&[8, 3]], &[&[8]]]), None);
-    }
 }

@@ -60,14 +60,14 @@ pub trait Runtime: Send + Sync {
 
 /// A runtime whose sessions need not know every size.
 pub trait AnySize {
-    /// Prepares `model` as [`Runtime::load`] does, for any size of the axes for which none is given.
+    /// Prepares `model` as [`Runtime::load`] does, for inputs of any of some shapes, which are alike in rank.
     ///
     /// # Errors
     /// As [`Runtime::load`].
     fn load_open(
         &self,
         model: &Model,
-        inputs: &[Vec<Option<u64>>],
+        shapes: &[Vec<Vec<u64>>],
         threads: usize,
     ) -> Result<Box<dyn Session>, RuntimeError>;
 }

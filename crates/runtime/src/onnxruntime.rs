@@ -2,7 +2,7 @@
 
 use crate::guard::guarded;
 use crate::library;
-use crate::signature::{Port, all_given, check, fix_shapes, ports};
+use crate::signature::{Port, all_given, check, fix_shapes, ports, shared};
 use crate::{AnySize, Runtime, RuntimeError, Session};
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -63,12 +63,25 @@ impl Runtime for OnnxRuntime {
     }
 
     fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
-        self.load_open(model, &all_given(inputs), threads)
+        self.load_sized(model, &all_given(inputs), threads)
     }
 }
 
 impl AnySize for OnnxRuntime {
     fn load_open(
+        &self,
+        model: &Model,
+        shapes: &[Vec<Vec<u64>>],
+        threads: usize,
+    ) -> Result<Box<dyn Session>, RuntimeError> {
+        let differ = || RuntimeError::Batch { why: "shapes of different rank take sessions of their own".to_string() };
+        self.load_sized(model, &shared(shapes).ok_or_else(differ)?, threads)
+    }
+}
+
+impl OnnxRuntime {
+    /// A session for the sizes that are given, and any others.
+    fn load_sized(
         &self,
         model: &Model,
         inputs: &[Vec<Option<u64>>],

@@ -18,6 +18,20 @@ pub(crate) fn all_given(shapes: &[Vec<u64>]) -> Vec<Vec<Option<u64>>> {
     shapes.iter().map(|s| s.iter().copied().map(Some).collect()).collect()
 }
 
+/// The sizes that all of some shapes share; `None` where there are none, or they differ in rank.
+pub(crate) fn shared(all: &[Vec<Vec<u64>>]) -> Option<Vec<Vec<Option<u64>>>> {
+    let mut out = all_given(all.first()?);
+    for shapes in all {
+        if !out.iter().map(Vec::len).eq(shapes.iter().map(Vec::len)) {
+            return None;
+        }
+        for (known, found) in out.iter_mut().zip(shapes) {
+            known.iter_mut().zip(found).filter(|(k, f)| **k != Some(**f)).for_each(|(k, _)| *k = None);
+        }
+    }
+    Some(out)
+}
+
 /// The inputs of `graph` with `shapes`.
 pub(crate) fn ports(graph: &Graph, shapes: &[Vec<Option<u64>>]) -> Result<Vec<Port>, RuntimeError> {
     let inputs: Vec<ValueId> = graph.inputs().collect();
@@ -74,5 +88,20 @@ pub(crate) fn fix_shapes(model: &mut Model, ports: &[Port]) {
             Some(other) => Some(other.clone()),
         };
         graph.set_type(v, ty);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_shapes_do_not_share_are_open() {
+        let of = |all: &[&[&[u64]]]| {
+            shared(&all.iter().map(|s| s.iter().map(|d| d.to_vec()).collect::<Vec<_>>()).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[2, 3], &[2]]]), Some(vec![vec![None, Some(3)], vec![None]]));
+        assert_eq!(of(&[&[&[8, 3], &[8]], &[&[8, 5], &[8]]]), Some(vec![vec![Some(8), None], vec![Some(8)]]));
+        assert_eq!((of(&[&[&[8, 3]], &[&[8]]]), of(&[])), (None, None));
     }
 }

@@ -185,8 +185,8 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
-    /// A removal compared with the masked model on random inputs. That the masked one cannot be run, since the runtime lacks
-    /// its operators or types or it is too large to be handed over, is no failure of the cut: then why nothing was compared.
+    /// The cut model against the masked one on random inputs; or why nothing was compared, which is no failure of the cut:
+    /// a runtime may lack operators or types of the masked model, or the weights be too many to be handed to it.
     fn compared_with_masked(
         &self,
         removal: &sparsec_analysis::Removal,
@@ -198,13 +198,15 @@ impl Job<'_> {
             let (has, most) = (bytes >> 20, COMPARED >> 20);
             return Ok(Err(format!("its weights take {has} MiB, more than {most}; `sparsec verify` compares any")));
         }
+        let runtime = self.runtime.as_ref();
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
         let masked = masked.map_err(DriveError::from)?;
-        let runtime = self.runtime.as_ref();
-        let left =
-            random_inputs(self.dense, seed, 2).and_then(|inputs| Ok((run_model(&masked, runtime, &inputs)?, inputs)));
-        let (left, inputs) = match left {
-            Ok(found) => found,
+        let inputs = match random_inputs(self.dense, seed, 2) {
+            Ok(inputs) => inputs,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        let left = match run_model(&masked, runtime, &inputs) {
+            Ok(left) => left,
             Err(why) => return Ok(Err(why.to_string())),
         };
         let right = run_model(cut, runtime, &inputs)?;

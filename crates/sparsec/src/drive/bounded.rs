@@ -21,13 +21,8 @@ impl Bounded {
     pub fn new(inner: Arc<dyn Runtime>) -> Self {
         Self { inner, table: sparsec_ops::table() }
     }
-}
-
-impl Runtime for Bounded {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-    fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
+    /// Refuses a model whose activations would take too much with inputs of these shapes.
+    fn check(&self, model: &Model, inputs: &[Vec<u64>]) -> Result<(), RuntimeError> {
         let weights = model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).map(|t| Tensor::byte_len(t));
         let allowed = LEAST.max(weights.fold(0, u64::saturating_add).saturating_mul(WEIGHTS));
         let (needed, node) = peak(model, &self.table, inputs);
@@ -36,12 +31,38 @@ impl Runtime for Bounded {
                 let (operator, node) = (model.graph.node(node).op_name(), model.graph.label(node));
                 Err(RuntimeError::Memory { runtime: self.name(), operator, node, needed, allowed })
             }
-            _ => self.inner.load(model, inputs, threads),
+            _ => Ok(()),
         }
     }
     /// Not limited: sessions of open sizes run a user's own samples, and what those take is not known beforehand.
     fn any_size(&self) -> Option<&dyn AnySize> {
         self.inner.any_size()
+    }
+}
+
+impl Runtime for Bounded {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+    fn load(&self, model: &Model, inputs: &[Vec<u64>], threads: usize) -> Result<Box<dyn Session>, RuntimeError> {
+        self.check(model, inputs)?;
+        self.inner.load(model, inputs, threads)
+    }
+    fn any_size(&self) -> Option<&dyn AnySize> {
+        self.inner.any_size().is_some().then_some(self)
+    }
+}
+
+impl AnySize for Bounded {
+    fn load_open(
+        &self,
+        model: &Model,
+        shapes: &[Vec<Vec<u64>>],
+        threads: usize,
+    ) -> Result<Box<dyn Session>, RuntimeError> {
+        shapes.iter().try_for_each(|inputs| self.check(model, inputs))?;
+        let inner = self.inner.any_size().expect("`any_size` says so only where the inner runtime does");
+        inner.load_open(model, shapes, threads)
     }
 }
 

@@ -120,8 +120,7 @@ impl Prepared {
         self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
     }
 
-    /// Facts with every size of the inputs bound. Shapes are inferred once more: what depends on sizes in a way that has
-    /// no formula, such as a range that ends before the axis does, becomes a number too.
+    /// Facts with every size of the inputs bound.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
         bound_facts(&self.model, &self.table, sizes)
     }
