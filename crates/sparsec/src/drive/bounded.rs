@@ -34,10 +34,6 @@ impl Bounded {
             _ => Ok(()),
         }
     }
-    /// Not limited: sessions of open sizes run a user's own samples, and what those take is not known beforehand.
-    fn any_size(&self) -> Option<&dyn AnySize> {
-        self.inner.any_size()
-    }
 }
 
 impl Runtime for Bounded {
