@@ -196,10 +196,9 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
     let (m, n) = (q[positions], k[positions].checked_add(past).ok_or(OpError::Overflow)?);
     // Sizes follow a plan, the attributes do not yet: where heads are packed their number only splits the work.
     let heads = heads(node)?;
-    let (batch, per_query) = if is_packed { (q[0], q[last] / heads.query) } else { (q[0], q[last]) };
-    let per_value = if is_packed { v[last] / heads.key } else { v[last] };
-    let batch = product(&[batch, heads.query])?;
-    let k = per_query.checked_add(per_value).ok_or(OpError::Overflow)?;
+    let of_a_head = |all: u64, heads: u64| if is_packed { all / heads } else { all };
+    let batch = product(&[q[0], heads.query])?;
+    let k = of_a_head(q[last], heads.query).checked_add(of_a_head(v[last], heads.key)).ok_or(OpError::Overflow)?;
     Ok(Work { kernel: Kernel::BatchedMatMul { batch, m, n, k }, macs: product(&[batch, m, n, k])? })
 }
 

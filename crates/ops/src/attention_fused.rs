@@ -9,8 +9,8 @@
 //!  R7  `num_heads`, `scale` (H3) and `qkv_hidden_sizes` follow.
 
 use crate::content::free_all;
-use crate::form::{contract, dims, freeze_all, mismatch, product, result_sizes, sizes, tie, unnamed};
-use crate::heads::{self, freeze_positions, number, size_of};
+use crate::form::{contract, dims, freeze_all, mismatch, positive, product, result_sizes, sizes, tie, unnamed, whole};
+use crate::heads::{self, freeze_positions, size_of};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,
@@ -57,15 +57,22 @@ impl<'g> Attention<'g> {
         if keys.checked_mul(2).and_then(|k| k.checked_add(values)) != Some(columns) {
             return Err(mismatch("columns of queries, keys and values", columns, format!("{keys}, {keys}, {values}")));
         }
-        Ok(Self { x: node.need_input(0)?, w, bias: node.input(2), heads: number(node, "num_heads")?, keys, values })
+        Ok(Self {
+            x: node.need_input(0)?,
+            w,
+            bias: node.input(2),
+            heads: positive(node, "num_heads", 0)?,
+            keys,
+            values,
+        })
     }
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let a = Attention::view(node)?;
     let x = dims(node, 0)?;
-    let size = |n: u64| i64::try_from(n).map(Dim::from).map_err(|_| OpError::Overflow);
-    let y = Fact { elem: a.x.fact.elem, shape: Some(vec![x[0].clone(), x[1].clone(), size(a.values)?]), content: None };
+    let y =
+        Fact { elem: a.x.fact.elem, shape: Some(vec![x[0].clone(), x[1].clone(), whole(a.values)?]), content: None };
     if node.output(1).is_none() {
         return Ok(vec![y]);
     }
@@ -75,8 +82,8 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
         (None, None) => x[1].clone(),
         _ => unnamed(node, 1, 3),
     };
-    let head = size(size_of(Some(a.keys), a.heads)?)?;
-    let present = vec![Dim::from(2), x[0].clone(), size(a.heads)?, positions, head];
+    let head = whole(size_of(Some(a.keys), a.heads)?)?;
+    let present = vec![Dim::from(2), x[0].clone(), whole(a.heads)?, positions, head];
     Ok(vec![y, Fact { elem: a.x.fact.elem, shape: Some(present), content: None }])
 }
 
@@ -92,7 +99,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         r.link(row(bias, 0, 0), row(bias, 0, a.keys), a.keys, LinkKind::Contract, "R2");
     }
     r.link(row(&a.w, 1, 0), row(&a.w, 1, a.keys), a.keys, LinkKind::Contract, "R2");
-    r.link(row(&a.w, 1, 2 * a.keys), row(&y, 2, 0), a.values, LinkKind::Same, "R1");
+    r.segment(a.w.axis(1), 2 * a.keys, y.axis(2), a.values, "R1");
     let (queries, heads) = (r.virtual_axis(a.keys), r.virtual_axis(a.heads));
     let (numbers, numbers_v) = (r.virtual_axis(size), r.virtual_axis(size_v));
     r.segment(a.w.axis(1), 0, queries, a.keys, "R1");
@@ -109,7 +116,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         r.freeze(state.axis(0), Reason::Rule("keys beside values"));
         tie(r, (&a.x, 0), (&state, 1), "R4");
         r.tie(heads, state.axis(2), a.heads, "R4");
-        r.freeze(state.axis(3), Reason::Rule("positions attend to each other"));
+        freeze_positions(r, &[(&state, 3)]);
         r.tie(numbers, state.axis(4), size, "R4");
         r.tie(numbers_v, state.axis(4), size, "R4");
     }

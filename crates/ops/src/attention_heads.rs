@@ -12,10 +12,10 @@
 //!  R6  Numbers of heads and `scale` (H3) follow.
 
 use crate::content::free_all;
-use crate::form::{contract, dims, freeze_all, mismatch, product, sizes, tie, unnamed};
-use crate::heads::{self, absorb, freeze_positions, number, size_of};
+use crate::form::{contract, dims, freeze_all, positive, product, sizes, tie, unnamed, whole};
+use crate::heads::{self, Heads, absorb, freeze_positions, size_of};
 use sparsec_ir::{
-    Affine, AxisRef, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
+    Affine, AxisRef, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,
 };
 
@@ -59,7 +59,7 @@ impl<'g> MultiHead<'g> {
     fn view(node: &NodeRef<'g>) -> Result<Self, OpError> {
         let packed = OpError::Unsupported("queries, keys and values packed in one operand");
         let (q, Some(k), Some(v)) = (node.need_input(0)?, node.input(1), node.input(2)) else { return Err(packed) };
-        let heads = number(node, "num_heads")?;
+        let heads = positive(node, "num_heads", 0)?;
         if q.rank() != Some(3) || k.rank() != v.rank() {
             return Err(packed);
         }
@@ -75,10 +75,6 @@ impl<'g> MultiHead<'g> {
         };
         Ok(Self { q, k, v, heads, size, size_v, split })
     }
-}
-
-fn whole(n: u64) -> Result<Dim, OpError> {
-    i64::try_from(n).map(Dim::from).map_err(|_| OpError::Overflow)
 }
 
 fn multi_head_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
@@ -113,7 +109,7 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze_positions(r, &[(&a.q, 1), (&a.k, 2), (&a.v, 2), (&y, 1)]);
         split(r, &a.k, heads, numbers, "R1");
         split(r, &a.v, heads, numbers_v, "R1");
-        absorb(r, &a.k, 3, 0, a.size, "R1");
+        r.absorb(a.k.axis(3), a.size, "R1");
     } else {
         freeze_positions(r, &[(&a.q, 1), (&a.k, 1), (&a.v, 1), (&y, 1)]);
         contract(r, (&a.q, 2), (&a.k, 2), "R1");
@@ -126,7 +122,7 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
             return Err(OpError::Unsupported("a bias of other than queries, keys and values"));
         }
         let row = |axis: AxisRef, start: u64| Row { axis, start: start as u32, step: 1 };
-        r.link(row(a.q.axis(2), 0), row(bias.axis(0), 0), keys, LinkKind::Same, "R2");
+        r.tie(a.q.axis(2), bias.axis(0), keys, "R2");
         r.link(row(bias.axis(0), 0), row(bias.axis(0), keys), keys, LinkKind::Contract, "R2");
         r.link(row(y.axis(2), 0), row(bias.axis(0), 2 * keys), values, LinkKind::Same, "R2");
     }
@@ -139,7 +135,7 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         split(r, &state, heads, numbers, "R1");
     }
     if let Some(past) = node.input(6) {
-        absorb(r, &past, 3, 0, a.size, "R1");
+        r.absorb(past.axis(3), a.size, "R1");
     }
     for other in [4, 8, 9].into_iter().filter_map(|i| node.input(i)) {
         free_all(&other, r); // R5
@@ -184,14 +180,15 @@ struct Grouped<'g> {
 
 impl<'g> Grouped<'g> {
     fn view(node: &NodeRef<'g>) -> Result<Self, OpError> {
-        let (q, heads, groups) = (node.need_input(0)?, number(node, "num_heads")?, number(node, "kv_num_heads")?);
-        if q.rank() != Some(3) || !heads.is_multiple_of(groups) {
-            return Err(mismatch("heads of queries against those of keys", heads, groups));
+        let (q, stated) = (node.need_input(0)?, Heads::stated(node, "num_heads", "kv_num_heads")?);
+        if q.rank() != Some(3) {
+            return Err(OpError::Unsupported("queries of other than three axes"));
         }
+        let (heads, groups) = (stated.query, stated.key);
         let kv = node.input(1).zip(node.input(2));
         let all = if kv.is_some() { Some(heads) } else { groups.checked_mul(2).and_then(|g| g.checked_add(heads)) };
         let size = size_of(q.size(2), all.ok_or(OpError::Overflow)?)?;
-        Ok(Self { q, kv, groups, queries: heads / groups, size })
+        Ok(Self { q, kv, groups, queries: stated.queries(), size })
     }
     /// Slots of the queries, and of the keys.
     fn lens(&self) -> (u64, u64) {
@@ -230,7 +227,7 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
                 freeze_positions(r, &[(o, 1)]);
                 r.product(o.axis(2), &[groups, numbers], "R3");
             }
-            absorb(r, k, 2, 0, keys, "R3");
+            r.absorb(k.axis(2), keys, "R3");
         }
         None => {
             for (start, len, factors) in [

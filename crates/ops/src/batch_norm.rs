@@ -5,10 +5,11 @@
 //!  R3  In training mode the statistics are taken over every axis but axis 1: those are frozen.
 //!  R4  Outside training mode, constant operands make it a scale and shift of each channel.
 
-use crate::form::{dims, freeze, mismatch, normalised, tie, tie_same};
+use crate::form::{dims, freeze, like, mismatch, normalised, tie, tie_same};
+use crate::work::light;
 use sparsec_ir::{
-    Affine, ChannelAffine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, ChannelAffine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -17,7 +18,7 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     since: &[1, 6, 7, 9, 14, 15],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(light),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::By(affine),
@@ -68,8 +69,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
             return Err(mismatch("channels of x and of an operand", channels, c));
         }
     }
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
+    let y = like(node, 0)?;
     let statistic = Fact { elem: node.need_input(MEAN)?.fact.elem, shape: Some(vec![channels.clone()]), content: None };
     let count = node.output_count().max(1);
     Ok(std::iter::once(y).chain(std::iter::repeat_n(statistic, count - 1)).collect())
@@ -91,10 +91,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze(r, &x, others(), &normalised(node)); // R3
     }
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Elementwise { heavy: false }, macs: 0 })
 }
 
 fn affine(node: &NodeRef) -> Result<Option<ChannelAffine>, OpError> {

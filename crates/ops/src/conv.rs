@@ -8,7 +8,8 @@
 //!  R5  `group` follows: x channels over w axis 1.
 //!  R6  The batch axis of y is that of x.
 
-use crate::form::{contract, differ, dims, freeze, mismatch, product, result_sizes, sizes, tie, unnamed};
+use crate::form::{contract, differ, dims, freeze, mismatch, positive, product, result_sizes, sizes, tie, unnamed};
+use crate::heads::Long;
 use crate::window::{Rounding, Sliding, kernel_of};
 use sparsec_ir::{
     Affine, Attr, AxisRef, Contraction, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand,
@@ -102,8 +103,7 @@ impl<'g> Conv<'g> {
 
 /// The attribute `group`.
 pub(crate) fn group_of(node: &NodeRef) -> Result<u64, OpError> {
-    let bad = OpError::BadAttribute { name: "group".to_string(), expected: "a positive whole number" };
-    u64::try_from(node.int_or("group", 1)?).ok().filter(|g| *g > 0).ok_or(bad)
+    positive(node, "group", 1)
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
@@ -181,18 +181,27 @@ impl Groups {
     /// Makes the flat channel axes `x` and `y` products of one group axis and the axes within a group. A side with one
     /// channel a group *is* the group axis.
     pub(crate) fn relate(&self, r: &mut Relations, x: AxisRef, y: AxisRef, rule: &'static str) -> WithinGroup {
-        let group = r.virtual_axis(self.number);
-        let side = |r: &mut Relations, flat: AxisRef, within: u64| {
-            if within == 1 {
-                r.tie(flat, group, self.number, rule);
-                return None;
-            }
-            let axis = r.virtual_axis(within);
-            r.product(flat, &[group, axis], rule);
-            Some(axis)
-        };
-        WithinGroup { input: side(r, x, self.inputs), output: side(r, y, self.outputs) }
+        let group = (r.virtual_axis(self.number), self.number);
+        WithinGroup { input: within(r, x, group, self.inputs, rule), output: within(r, y, group, self.outputs, rule) }
     }
+}
+
+/// Makes `flat` the product of `outer` and an axis of `len` slots within each of its, which is given where it has more
+/// than one slot.
+pub(crate) fn within(
+    r: &mut Relations,
+    flat: AxisRef,
+    (outer, number): Long,
+    len: u64,
+    rule: &'static str,
+) -> Option<AxisRef> {
+    if len == 1 {
+        r.tie(flat, outer, number, rule);
+        return None;
+    }
+    let axis = r.virtual_axis(len);
+    r.product(flat, &[outer, axis], rule);
+    Some(axis)
 }
 
 fn work(node: &NodeRef) -> Result<Work, OpError> {

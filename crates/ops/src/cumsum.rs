@@ -2,10 +2,10 @@
 //!  R1  y has the shape and element type of x.
 //!  R2  The axis is frozen; the others of y are those of x. An axis computed at run time may be any.
 
-use crate::form::{freeze, freeze_all, normalised, tie_same};
+use crate::form::{freeze, freeze_all, like, normalised, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
-    WorkRule,
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
 
 const CUM_SUM: OpDef = OpDef {
@@ -14,7 +14,7 @@ const CUM_SUM: OpDef = OpDef {
     since: &[11, 14],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -23,9 +23,7 @@ const CUM_SUM: OpDef = OpDef {
 pub(crate) const OPS: &[OpDef] = &[OpDef { name: "CumProd", since: &[26], ..CUM_SUM }, CUM_SUM];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let mut y = node.need_input(0)?.fact.clone(); // R1
-    y.content = None;
-    Ok(vec![y])
+    Ok(vec![like(node, 0)?]) // R1
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -43,10 +41,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     tie_same(r, &x, &y, (0..rank).filter(|a| axis.is_some_and(|axis| *a != axis)), "R2");
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

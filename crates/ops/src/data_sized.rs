@@ -7,9 +7,10 @@
 
 use crate::content::ints;
 use crate::form::{dims, freeze, freeze_all, freeze_node, tie_same, unnamed};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 const fn row(
@@ -24,7 +25,7 @@ const fn row(
         since,
         shape: ShapeRule::By(shape),
         relate: Relate::By(relate),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -111,10 +112,6 @@ fn along_axis(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn numbered(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze_node(node, r, &Reason::Rule("the result names slots by number")); // R3
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

@@ -6,21 +6,21 @@
 //!  R4  `offset_group` follows: offset channels over coordinates of all taps.
 //!  R5  Batch axes are the same; spatial axes of all are frozen.
 
-use crate::conv::{Groups, follow_group, group_of, quotient};
-use crate::form::{At, contract, differ, dims, freeze, mismatch, product, result_sizes, sizes, tie, unnamed};
-use crate::window::{Rounding, Sliding, kernel_of};
+use crate::conv::{Form, Groups, Layout, group_of, quotient, resize_of, shape_of, within, work_of};
+use crate::form::{At, contract, freeze, positive, tie};
+use crate::heads::virtual_axis;
 use sparsec_ir::{
-    Affine, Attr, AxisRef, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate,
-    Relations, Resize, Resized, ShapeRule, Work, WorkRule,
+    Affine, Attr, Edit, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, Resized,
+    ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
     name: "DeformConv",
     domain: ONNX,
     since: &[19, 22],
-    shape: ShapeRule::By(shape),
+    shape: ShapeRule::By(|n| shape_of(n, FORM)),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(|n| work_of(n, FORM)),
     resize: Resize::By(resize),
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -33,47 +33,13 @@ const OFFSETS: usize = 2;
 const BIAS: usize = 3;
 const MASK: usize = 4;
 
-fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let (x, w) = (dims(node, X)?, dims(node, W)?);
-    if x.len() < 3 || x.len() != w.len() {
-        return Err(mismatch("ranks of x and w", x.len(), w.len()));
-    }
-    let group = i64::try_from(group_of(node)?).map_err(|_| OpError::Overflow)?;
-    let expected = w[1].mul(&Dim::from(group)).ok_or(OpError::Overflow)?;
-    if differ(&x[1], &expected) {
-        return Err(mismatch("channels of x against those of w times `group`", &x[1], expected));
-    }
-    let window = Sliding::read(node, kernel_of(node, &w[2..])?)?;
-    let mut out = vec![x[0].clone(), w[0].clone()]; // R5, R1
-    for (axis, d) in x.iter().enumerate().skip(2) {
-        let size = window.positions(axis - 2, d, Rounding::Down)?;
-        out.push(size.unwrap_or_else(|| unnamed(node, 0, axis)));
-    }
-    Ok(vec![Fact { elem: node.need_input(X)?.fact.elem, shape: Some(out), content: None }])
-}
-
-/// The attribute `offset_group`.
-fn offset_groups(node: &NodeRef) -> Result<u64, OpError> {
-    let bad = OpError::BadAttribute { name: "offset_group".to_string(), expected: "a positive whole number" };
-    u64::try_from(node.int_or("offset_group", 1)?).ok().filter(|g| *g > 0).ok_or(bad)
-}
-
-/// Makes `flat` of `len` slots (`outer`, something within). Gives the axis within, where it has more than one slot.
-fn split(r: &mut Relations, flat: AxisRef, len: u64, outer: AxisRef, number: u64) -> Option<AxisRef> {
-    let within = len / number;
-    if within == 1 {
-        r.tie(flat, outer, number, "R3");
-        return None;
-    }
-    let axis = r.virtual_axis(within);
-    r.product(flat, &[outer, axis], "R3");
-    Some(axis)
-}
+/// Operands of the convolution inside.
+const FORM: Form = Form { x: X, w: W, b: BIAS, layout: Layout::ChannelsFirst };
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (x, w, offsets, y) =
         (node.need_input(X)?, node.need_input(W)?, node.need_input(OFFSETS)?, node.need_output(0)?);
-    let (rank, group, offset_group) = (node.rank(X)?, group_of(node)?, offset_groups(node)?);
+    let (rank, group, offset_group) = (node.rank(X)?, group_of(node)?, positive(node, "offset_group", 1)?);
     let beside: Vec<_> = [Some(offsets), node.input(MASK)].into_iter().flatten().collect();
     tie(r, (&y, 0), (&x, 0), "R5");
     tie(r, (&y, 1), (&w, 0), "R1");
@@ -88,13 +54,13 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     let Some(channels) = x.size(1) else { return Err(OpError::Unsupported("channels of unknown number")) };
     if offset_group > 1 {
-        quotient(channels, offset_group)?;
-        let outer = r.virtual_axis(offset_group);
-        split(r, x.axis(1), channels, outer, offset_group);
+        let channels = quotient(channels, offset_group)?;
+        let outer = virtual_axis(r, offset_group);
+        within(r, x.axis(1), outer, channels, "R3");
         for o in &beside {
             let Some(len) = o.size(1) else { return Err(OpError::Unsupported("offsets of unknown number")) };
-            quotient(len, offset_group)?;
-            if let Some(taps) = split(r, o.axis(1), len, outer, offset_group) {
+            let taps = quotient(len, offset_group)?;
+            if let Some(taps) = within(r, o.axis(1), outer, taps, "R3") {
                 r.freeze(taps, TAPS); // R2
             }
         }
@@ -121,23 +87,11 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 
 const TAPS: Reason = Reason::Rule("places of the taps of a window");
 
-fn work(node: &NodeRef) -> Result<Work, OpError> {
-    let (x, w, y) = (sizes(node, X)?, sizes(node, W)?, result_sizes(node, 0)?);
-    if x.len() < 3 || x.len() != w.len() || x.len() != y.len() {
-        return Err(mismatch("ranks of x and w", x.len(), w.len()));
-    }
-    let taps = product(&w[2..])?;
-    let positions = product(y[2..].iter().chain([&y[0]]))?;
-    let (cin, cout, groups) = (x[1], w[0], quotient(x[1], w[1])?);
-    let macs = product(&[positions, w[0], w[1], taps])?;
-    Ok(Work { kernel: Kernel::Conv { cin, cout, groups, taps, positions, transposed: false }, macs })
-}
-
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
     let offsets = node.need_input(OFFSETS)?;
-    let mut edits = follow_group(cut, (node.need_input(X)?, 1), (node.need_input(W)?, 1))?; // R1
-    let old = offset_groups(node)?;
+    let mut edits = resize_of(cut, FORM)?; // R1
+    let old = positive(node, "offset_group", 1)?;
     let (Some(before), Some(after)) = (offsets.size(1), cut.dim(offsets.value, 1).and_then(|d| d.as_size())) else {
         return Ok(edits);
     };
@@ -151,8 +105,8 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{check_relation, check_resize, check_shape, check_work};
+    use sparsec_ir::Kernel;
 
     fn text(attrs: &str, offsets: u64) -> String {
         format!(

@@ -3,9 +3,9 @@
 //!  R2  The axes of y are the others of x.
 
 use crate::form::{dims, freeze, mismatch, normalised, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
-    WorkRule,
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -14,7 +14,7 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     since: &[11, 22],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -36,10 +36,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     tie_same(r, &x, &y, 0..batches, "R2");
     freeze(r, &x, batches..batches + 2, &normalised(node)); // R1
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

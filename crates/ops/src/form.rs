@@ -110,6 +110,25 @@ pub(crate) fn at_least(name: &str, min: i64, values: Vec<i64>) -> Result<Vec<u64
     values.into_iter().map(|v| u64::try_from(v).ok().filter(|_| v >= min).ok_or_else(bad)).collect()
 }
 
+/// The attribute `name`, a positive whole number; one that must be given has the default 0.
+pub(crate) fn positive(node: &NodeRef, name: &str, default: i64) -> Result<u64, OpError> {
+    let bad = || OpError::BadAttribute { name: name.to_string(), expected: "a positive whole number" };
+    u64::try_from(node.int_or(name, default)?).ok().filter(|n| *n > 0).ok_or_else(bad)
+}
+
+/// A size as a dimension.
+pub(crate) fn whole(n: u64) -> Result<Dim, OpError> {
+    i64::try_from(n).map(Dim::from).map_err(|_| OpError::Overflow)
+}
+
+/// Rank of operand 0, which is not 0.
+pub(crate) fn positive_rank(node: &NodeRef) -> Result<usize, OpError> {
+    match node.rank(0)? {
+        0 => Err(OpError::AxisOutOfRange { axis: -1, rank: 0 }),
+        rank => Ok(rank),
+    }
+}
+
 /// The element type whose code an attribute gives.
 pub(crate) fn elem_attr(node: &NodeRef, name: &str) -> Result<Option<ElemType>, OpError> {
     let bad = || OpError::BadAttribute { name: name.to_string(), expected: "the code of an element type" };

@@ -10,7 +10,7 @@
 //!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
 use crate::content::slot;
-use crate::form::{dims, freeze_all};
+use crate::form::{dims, freeze_all, like};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, Resized,
@@ -66,7 +66,7 @@ fn elements_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn scatter_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    Ok(vec![node.need_input(0)?.fact.clone().with_content(None)])
+    Ok(vec![like(node, 0)?])
 }
 
 fn gather_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {

@@ -1,7 +1,7 @@
 //! Gelu with a bias. Spec: com.microsoft `BiasGelu`, `FastGelu` (1).
 //!  R1  Every axis of y is the same axis of x, and the last one that of the bias, which `FastGelu` may lack.
 
-use crate::form::{tie, tie_same};
+use crate::form::{like, tie, tie_same};
 use crate::work::heavy;
 use sparsec_ir::{Affine, Fact, LinearRule, NodeRef, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule};
 
@@ -20,7 +20,7 @@ const BIASED: OpDef = OpDef {
 pub(crate) const OPS: &[OpDef] = &[BIASED, OpDef { name: "FastGelu", ..BIASED }];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    Ok(vec![node.need_input(0)?.fact.clone().with_content(None)])
+    Ok(vec![like(node, 0)?])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {

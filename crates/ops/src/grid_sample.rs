@@ -7,10 +7,10 @@
 
 use crate::content::of;
 use crate::form::{dims, freeze, mismatch, tie, tie_same, unnamed};
-use crate::work::light;
+use crate::work::{light, reduces};
 use sparsec_ir::{
-    Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
-    Work, WorkRule,
+    Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
 };
 
 const GRID_SAMPLE: OpDef = OpDef {
@@ -19,7 +19,7 @@ const GRID_SAMPLE: OpDef = OpDef {
     since: &[16, 20, 22],
     shape: ShapeRule::By(sample_shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -56,10 +56,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze(r, &x, 2..rank, &Reason::Window); // R3
     freeze(r, &grid, [rank - 1], &Reason::Rule("coordinates of a position"));
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 fn grid_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {

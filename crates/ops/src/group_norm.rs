@@ -7,10 +7,11 @@
 //!  R4  Group: axis 0 of scale and bias is axis 1 of x from version 21 on, the groups before.
 //!  R5  `num_groups` follows.
 
-use crate::form::{freeze, mismatch, normalised, tie, tie_same};
+use crate::form::{freeze, like, mismatch, normalised, tie, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Attr, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations, Resize,
-    Resized, ShapeRule, Work, WorkRule,
+    Affine, Attr, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations, Resize, Resized,
+    ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[
@@ -20,7 +21,7 @@ pub(crate) const OPS: &[OpDef] = &[
         since: &[18, 21],
         shape: ShapeRule::By(shape),
         relate: Relate::By(group),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::By(resize),
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -31,7 +32,7 @@ pub(crate) const OPS: &[OpDef] = &[
         since: &[1, 6, 22],
         shape: ShapeRule::By(shape),
         relate: Relate::By(instance),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -39,9 +40,7 @@ pub(crate) const OPS: &[OpDef] = &[
 ];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
-    Ok(vec![y])
+    Ok(vec![like(node, 0)?])
 }
 
 /// x, y and their batch and spatial axes related.
@@ -94,10 +93,6 @@ fn group(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     }
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {

@@ -6,14 +6,8 @@
 //!  H4  Query heads fall into as many groups as there are heads of keys and values: query head h reads key head ⌊h / n⌋
 //!      of n queries a group. So the query heads are the product of the key heads and the queries of a group.
 
-use crate::form::{freeze, mismatch};
+use crate::form::{freeze, mismatch, positive};
 use sparsec_ir::{Attr, AxisRef, Edit, LinkKind, NodeRef, OpError, Operand, Reason, Relations, Resized, Row, ValueId};
-
-/// The positive attribute `name`, a number of heads.
-pub(crate) fn number(node: &NodeRef, name: &str) -> Result<u64, OpError> {
-    let bad = || OpError::BadAttribute { name: name.to_string(), expected: "a positive whole number" };
-    node.int(name)?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(bad)
-}
 
 /// Size of one of `heads` heads on an axis of `len` slots.
 pub(crate) fn size_of(len: Option<u64>, heads: u64) -> Result<u64, OpError> {
@@ -58,7 +52,7 @@ impl Heads {
     }
     /// The heads that the attributes `query` and `key` give.
     pub(crate) fn stated(node: &NodeRef, query: &'static str, key: &'static str) -> Result<Self, OpError> {
-        Self::new(number(node, query)?, number(node, key)?)
+        Self::new(positive(node, query, 0)?, positive(node, key, 0)?)
     }
     /// Query heads that read one key head.
     pub(crate) fn queries(self) -> u64 {

@@ -4,10 +4,11 @@
 //!  R2  Axes from `axis` on are frozen: the statistics are taken over them.
 //!  R3  Scale and bias are broadcast to those axes and frozen with them.
 
-use crate::form::{dims, freeze, freeze_all, normalised, tie_same};
+use crate::form::{dims, freeze, freeze_all, like, normalised, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
 };
 
 const fn norm(domain: &'static str, name: &'static str, since: &'static [i64]) -> OpDef {
@@ -17,7 +18,7 @@ const fn norm(domain: &'static str, name: &'static str, since: &'static [i64]) -
         since,
         shape: ShapeRule::By(shape),
         relate: Relate::By(relate),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -38,8 +39,7 @@ fn first(node: &NodeRef) -> Result<usize, OpError> {
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let first = first(node)?;
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
+    let y = like(node, 0)?;
     let mut kept = dims(node, 0)?.to_vec();
     kept[first..].fill(Dim::from(1)); // R1
     let stash = i32::try_from(node.int_or("stash_type", 1)?).ok().and_then(ElemType::from_code);
@@ -60,10 +60,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze_all(r, &parameter, &reason); // R3
     }
     Ok(())
-}
-
-pub(crate) fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

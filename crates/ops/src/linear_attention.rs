@@ -6,7 +6,7 @@
 //!  R4  The decay has a slot for each key head, or for each value of it; the update rate one for each key head or 1.
 //!  R5  Batch axes are the same; positions are frozen: the state runs over them. Numbers of heads follow.
 
-use crate::form::{dims, freeze, normalised, product, sizes, tie, unnamed};
+use crate::form::{dims, freeze, normalised, product, sizes, tie, unnamed, whole};
 use crate::heads::{self, Heads, compose, size_of, virtual_axis};
 use sparsec_ir::{
     Affine, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, Resized,
@@ -50,9 +50,8 @@ fn size(node: &NodeRef, index: usize, heads: u64) -> Result<Option<u64>, OpError
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let heads = heads(node)?;
     let q = dims(node, Q)?;
-    let number = |n: u64| i64::try_from(n).map(Dim::from).map_err(|_| OpError::Overflow);
     let of = |packed: &Dim, axis: usize| {
-        let size = packed.div_exact(&number(heads.key)?);
+        let size = packed.div_exact(&whole(heads.key)?);
         // y has no such axis: the symbol stands for the size wherever it occurs.
         Ok::<_, OpError>(size.unwrap_or_else(|| unnamed(node, 0, axis)))
     };
@@ -60,12 +59,12 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     size(node, K, heads.key)?;
     size(node, V, heads.key)?;
     let (keys, values) = (of(&dims(node, K)?[2], 3)?, of(&dims(node, V)?[2], 4)?);
-    let hidden = number(heads.query)?.mul(&values).ok_or(OpError::Overflow)?;
+    let hidden = whole(heads.query)?.mul(&values).ok_or(OpError::Overflow)?;
     let elem = node.need_input(Q)?.fact.elem;
     let state = node.input(STATE).and_then(|s| s.fact.elem).or(elem);
     Ok(vec![
         Fact { elem, shape: Some(vec![q[0].clone(), q[1].clone(), hidden]), content: None },
-        Fact { elem: state, shape: Some(vec![q[0].clone(), number(heads.key)?, keys, values]), content: None },
+        Fact { elem: state, shape: Some(vec![q[0].clone(), whole(heads.key)?, keys, values]), content: None },
     ])
 }
 

@@ -4,9 +4,8 @@
 //!  R3  `SoftmaxCrossEntropyLoss`: result 1 has the shape of the scores.
 
 use crate::form::like;
-use sparsec_ir::{
-    Affine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Resize, ShapeRule, Work, WorkRule,
-};
+use crate::work::reduces;
+use sparsec_ir::{Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Resize, ShapeRule, WorkRule};
 
 const LOSS: OpDef = OpDef {
     name: "NegativeLogLikelihoodLoss",
@@ -14,7 +13,7 @@ const LOSS: OpDef = OpDef {
     since: &[12, 13, 22],
     shape: ShapeRule::By(|n| Ok(vec![loss(n)?])),
     relate: Relate::Opaque("targets name classes by number"), // R1
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -36,10 +35,6 @@ fn loss(node: &NodeRef) -> Result<Fact, OpError> {
         _ => Some(Vec::new()),
     };
     Ok(Fact { elem: node.need_input(0)?.fact.elem, shape, content: None }) // R2
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!  R1  The channel axis is frozen: a window mixes it.
 //!  R2  The other axes of y are those of x.
 
-use crate::form::{freeze, tie_same};
+use crate::form::{freeze, like, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
-    Work, WorkRule,
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -14,16 +14,14 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     since: &[1, 13],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
 }];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
-    Ok(vec![y])
+    Ok(vec![like(node, 0)?])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -33,10 +31,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     tie_same(r, &x, &y, (0..rank).filter(|a| *a != 1), "R2");
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //!  R3  A slot of A that leaves is worth zero. The other axes of y are those of A.
 //!  R4  `N` and `K` follow.
 
-use crate::form::{freeze, freeze_all, product, sizes, tie, tie_same};
+use crate::form::{dims, freeze, freeze_all, positive, positive_rank, product, sizes, tie, tie_same, whole};
 use crate::quantised::single;
 use sparsec_ir::{
-    Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, OpDef, OpError, Operand, Reason, Relate, Relations,
-    Resize, Resized, ShapeRule, Work, WorkRule,
+    Affine, Attr, Edit, Fact, Kernel, LinearRule, NodeRef, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
+    Resized, ShapeRule, Work, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -32,27 +32,16 @@ const ZEROS: usize = 3;
 const ORDER: usize = 4;
 const BIAS: usize = 5;
 
-/// A size in an attribute, which must be given.
-fn attribute(node: &NodeRef, name: &'static str) -> Result<u64, OpError> {
-    let bad = || OpError::BadAttribute { name: name.to_string(), expected: "a positive whole number" };
-    node.int(name)?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(bad)
-}
-
-/// Rank of A, which is not 0.
-fn rank(node: &NodeRef) -> Result<usize, OpError> {
-    node.rank(0).and_then(|r| if r > 0 { Ok(r) } else { Err(OpError::AxisOutOfRange { axis: -1, rank: 0 }) })
-}
-
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let (rank, n) = (rank(node)?, attribute(node, "N")?);
-    let mut shape = crate::form::dims(node, 0)?.to_vec();
-    shape[rank - 1] = Dim::from(i64::try_from(n).map_err(|_| OpError::Overflow)?);
+    let (rank, n) = (positive_rank(node)?, positive(node, "N", 0)?);
+    let mut shape = dims(node, 0)?.to_vec();
+    shape[rank - 1] = whole(n)?;
     Ok(vec![Fact { elem: node.need_input(0)?.fact.elem, shape: Some(shape), content: None }])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let (a, b, y, rank) = (node.need_input(0)?, node.need_input(B)?, node.need_output(0)?, rank(node)?);
-    let (n, k, block) = (attribute(node, "N")?, attribute(node, "K")?, attribute(node, "block_size")?);
+    let (a, b, y, rank) = (node.need_input(0)?, node.need_input(B)?, node.need_output(0)?, positive_rank(node)?);
+    let (n, k, block) = (positive(node, "N", 0)?, positive(node, "K", 0)?, positive(node, "block_size", 0)?);
     if b.rank() != Some(3) || node.int_or("weight_prepacked", 0)? != 0 {
         return Err(OpError::Unsupported("weights in a layout of one device"));
     }
@@ -127,10 +116,10 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
-    let (a, b, rank) = (node.need_input(0)?, node.need_input(B)?, rank(node)?);
+    let (a, b, rank) = (node.need_input(0)?, node.need_input(B)?, positive_rank(node)?);
     let mut edits = Vec::new();
     for (name, value, axis) in [("N", b.value, 0), ("K", a.value, rank - 1)] {
-        if let (Some(kept), old) = ((cut.kept)(value, axis), attribute(node, name)?)
+        if let (Some(kept), old) = ((cut.kept)(value, axis), positive(node, name, 0)?)
             && kept.len() as u64 != old
         {
             edits.push(Edit::Attr(name, Attr::Int(kept.len() as i64)));

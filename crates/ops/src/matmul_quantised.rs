@@ -9,7 +9,7 @@
 use crate::form::tie;
 use crate::gemm::{self, Gemm};
 use crate::matmul::{Form, MatMul, relate_of, shape_of, work_of};
-use crate::quantised::{follow, typed, zero_point};
+use crate::quantised::{follow, measured_over, typed, zero_point};
 use sparsec_ir::{
     Affine, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
@@ -108,12 +108,7 @@ fn relate(node: &NodeRef, parts: &Parts, r: &mut Relations) -> Result<(), OpErro
 
 fn relate_measured(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     relate(node, &MEASURED, r)?;
-    let a = node.need_input(0)?;
-    for axis in 0..node.rank(0)? {
-        if let Some(len) = a.size(axis).filter(|n| *n > 1) {
-            r.absorb(a.axis(axis), len, "R4");
-        }
-    }
+    measured_over(&node.need_input(0)?, r, "R4");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //!  R2  Others are not taken apart: every axis is frozen, and the shape is that of an operand where it always is.
 //!  R3  `QAttention`: y has the columns of w that belong to the values, a third.
 
-use crate::form::{dims, mismatch};
+use crate::form::{dims, mismatch, positive, whole};
 use crate::work::light;
 use sparsec_ir::given::Word;
 use sparsec_ir::{Affine, Dim, Fact, LinearRule, NodeRef, OpDef, OpError, Relate, Resize, ShapeRule, WorkRule};
@@ -63,8 +63,7 @@ fn with_last(node: &NodeRef, last: Dim) -> Result<Vec<Fact>, OpError> {
 }
 
 fn columns(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let bad = || OpError::BadAttribute { name: "N".to_string(), expected: "a positive whole number" };
-    with_last(node, Dim::from(node.int("N")?.filter(|n| *n > 0).ok_or_else(bad)?))
+    with_last(node, whole(positive(node, "N", 0)?)?)
 }
 
 fn values(node: &NodeRef) -> Result<Vec<Fact>, OpError> {

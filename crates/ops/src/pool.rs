@@ -10,9 +10,10 @@
 
 use crate::form::{at_least, dims, freeze, freeze_all, mismatch, plus, tie_same, unnamed};
 use crate::window::{Pads, Rounding, Sliding};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 const fn pool(name: &'static str, since: &'static [i64], shape: fn(&NodeRef) -> Result<Vec<Fact>, OpError>) -> OpDef {
@@ -22,7 +23,7 @@ const fn pool(name: &'static str, since: &'static [i64], shape: fn(&NodeRef) -> 
         since,
         shape: ShapeRule::By(shape),
         relate: Relate::By(relate),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -112,14 +113,10 @@ pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
-pub(crate) fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{check_relation, check_shape, check_work};
+    use sparsec_ir::Kernel;
 
     fn text(x: &str, results: &str, op: &str) -> String {
         format!("g (float[{x}] x) => (y) {{ {results} = {op} (x) }}")

@@ -6,7 +6,7 @@
 //!  R3  An optimiser gives the new tensors, then their new states: results in the order of operands, gradients left out.
 //!  R4  A gradient has the shape of the tensor that it is taken for.
 
-use crate::form::{dims, freeze, mismatch, normalised, product, sizes, tie};
+use crate::form::{dims, freeze, like, mismatch, normalised, product, sizes, tie};
 use crate::heads::keep_scale;
 use crate::work::light;
 use sparsec_ir::{
@@ -92,13 +92,11 @@ fn optimised(node: &NodeRef, states: usize) -> Result<Vec<Fact>, OpError> {
         return Err(mismatch("operands of an optimiser", given, 2 + states));
     }
     let tensors = given / (2 + states);
-    let fact = |index: usize| Ok(node.need_input(2 + index)?.fact.clone().with_content(None));
-    (0..tensors).chain(2 * tensors..given).map(fact).collect() // R3
+    (0..tensors).chain(2 * tensors..given).map(|i| like(node, 2 + i)).collect() // R3
 }
 
 fn gradient(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let of = |index| Ok(node.need_input(index)?.fact.clone().with_content(None));
-    (0..node.output_count()).map(of).collect() // R4
+    (0..node.output_count()).map(|i| like(node, i)).collect() // R4
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!  R7  y has the type of its zero point, or of x where there is none.
 
 use crate::quantised::whole;
-use crate::work::{heavy, light, moves};
+use crate::work::{heavy, light, moves, reduces};
 use crate::{broadcast, concat, pool, softmax, unary};
 use sparsec_ir::{
     Affine, Fact, LinearRule, NodeRef, OpDef, OpError, Operand, Relate, Relations, Resize, ShapeRule, Work, WorkRule,
@@ -36,9 +36,9 @@ const fn row(
 
 pub(crate) const OPS: &[OpDef] = &[
     row("QLinearAdd", |n| joined(n, &[0, 3], 7), |n, r| relate_joined(n, &[0, 3], r), light),
-    row("QLinearAveragePool", |n| pooled(n, pool::window_shape), relate_pooled, pool::work),
+    row("QLinearAveragePool", |n| pooled(n, pool::window_shape), relate_pooled, reduces),
     row("QLinearConcat", concat_shape, relate_concat, moves),
-    row("QLinearGlobalAveragePool", |n| pooled(n, pool::global_shape), relate_pooled, pool::work),
+    row("QLinearGlobalAveragePool", |n| pooled(n, pool::global_shape), relate_pooled, reduces),
     row("QLinearLeakyRelu", |n| like(n, 4), unary::relate, light),
     row("QLinearMul", |n| joined(n, &[0, 3], 7), |n, r| relate_joined(n, &[0, 3], r), light),
     row("QLinearSigmoid", |n| like(n, 4), unary::relate, heavy),

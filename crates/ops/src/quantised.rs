@@ -14,6 +14,15 @@ pub(crate) fn single(parameter: &Operand) -> bool {
     parameter.fact.sizes().is_some_and(|s| s.iter().all(|n| *n == 1))
 }
 
+/// Slots of an operand whose range is measured may leave: zero is always inside of it.
+pub(crate) fn measured_over(x: &Operand, r: &mut Relations, rule: &'static str) {
+    for axis in 0..x.rank().unwrap_or(0) {
+        if let Some(len) = x.size(axis).filter(|n| *n > 1) {
+            r.absorb(x.axis(axis), len, rule);
+        }
+    }
+}
+
 /// Relates the parameters `which` to `owner`, whose slots along `axis` they may speak of.
 pub(crate) fn follow(node: &NodeRef, which: &[usize], owner: At, r: &mut Relations) {
     for parameter in which.iter().filter_map(|i| node.input(*i)) {

@@ -10,8 +10,8 @@
 //!      `output_dtype`, or of the scale.
 //!  R6  A dequantised y is 0 where x equals its zero point.
 
-use crate::form::{differ, freeze, mismatch, tie, tie_same};
-use crate::quantised::{follow, single};
+use crate::form::{differ, elem_attr, freeze, mismatch, tie, tie_same};
+use crate::quantised::{follow, measured_over, single};
 use crate::work::light;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -48,25 +48,16 @@ pub(crate) const OPS: &[OpDef] = &[
     row("com.microsoft", "QuantizeLinear", &[1], quantised, relate),
 ];
 
-/// The type that `output_dtype` names; 0 is none.
-fn output_type(node: &NodeRef) -> Result<Option<ElemType>, OpError> {
-    let bad = || OpError::BadAttribute { name: "output_dtype".to_string(), expected: "the code of an element type" };
-    match node.int_or("output_dtype", 0)? {
-        0 => Ok(None),
-        code => i32::try_from(code).ok().and_then(ElemType::from_code).map(Some).ok_or_else(bad),
-    }
-}
-
 fn quantised(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let elem = match node.input(2) {
         Some(zero) => zero.fact.elem,
-        None => Some(output_type(node)?.unwrap_or(ElemType::U8)),
+        None => Some(elem_attr(node, "output_dtype")?.unwrap_or(ElemType::U8)),
     };
     like(node, elem)
 }
 
 fn dequantised(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    like(node, output_type(node)?.or(node.need_input(1)?.fact.elem))
+    like(node, elem_attr(node, "output_dtype")?.or(node.need_input(1)?.fact.elem))
 }
 
 fn like(node: &NodeRef, elem: Option<ElemType>) -> Result<Vec<Fact>, OpError> {
@@ -139,11 +130,7 @@ fn measured(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 fn relate_measured(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (x, y, rank) = (node.need_input(0)?, node.need_output(0)?, node.rank(0)?);
     tie_same(r, &x, &y, 0..rank, "R1");
-    for axis in 0..rank {
-        if let Some(len) = x.size(axis).filter(|n| *n > 1) {
-            r.absorb(x.axis(axis), len, "R4");
-        }
-    }
+    measured_over(&x, r, "R4");
     Ok(())
 }
 

@@ -8,10 +8,11 @@
 //!  R6  `ArgMax` and `ArgMin` reduce the one axis `axis` to int64.
 //!  R7  `MeanVarianceNormalization` keeps the shape; its `axes` are frozen in x and y.
 
-use crate::form::{dims, freeze, freeze_all, normalised, tie, tie_same, unnamed};
+use crate::form::{dims, freeze, freeze_all, like, normalised, tie, tie_same, unnamed};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -24,7 +25,7 @@ const fn rule(name: &'static str, since: &'static [i64], shape: Shape, relate: R
         since,
         shape: ShapeRule::By(shape),
         relate: Relate::By(relate),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -169,9 +170,7 @@ fn arg_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 }
 
 fn mvn_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
-    Ok(vec![y])
+    Ok(vec![like(node, 0)?])
 }
 
 fn mvn_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -182,10 +181,6 @@ fn mvn_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     tie_same(r, &x, &y, (0..rank).filter(|a| !axes.contains(a)), "R2");
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

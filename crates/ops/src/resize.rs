@@ -8,9 +8,10 @@
 //!  R6  With `keep_aspect_ratio_policy` one scale serves all named axes, sizes are rounded half up.
 
 use crate::form::{dims, floor_div, freeze, freeze_all, mismatch, tie, unnamed};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations,
-    Resize, Resized, ShapeRule, Work, WorkRule,
+    Affine, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
+    Resized, ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[
@@ -20,7 +21,7 @@ pub(crate) const OPS: &[OpDef] = &[
         since: &[10, 11, 13, 18, 19],
         shape: ShapeRule::By(|n| shape(n, &Target::of_resize(n)?)),
         relate: Relate::By(|n, r| relate(n, &Target::of_resize(n)?, r)),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::By(resize),
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -31,7 +32,7 @@ pub(crate) const OPS: &[OpDef] = &[
         since: &[1, 7, 9, 10],
         shape: ShapeRule::By(|n| shape(n, &Target::of_upsample(n)?)),
         relate: Relate::By(|n, r| relate(n, &Target::of_upsample(n)?, r)),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -214,10 +215,6 @@ fn relate(node: &NodeRef, target: &Target, r: &mut Relations) -> Result<(), OpEr
         freeze_all(r, &operand, &Reason::Rule("numbers for axes"));
     }
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {

@@ -5,9 +5,10 @@
 //!  R4  Spatial axes are frozen: a window mixes them. Their sizes in y are attributes.
 
 use crate::form::{freeze, mismatch, tie, unnamed};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
-    Work, WorkRule,
+    Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
 };
 
 const ROI_ALIGN: OpDef = OpDef {
@@ -16,7 +17,7 @@ const ROI_ALIGN: OpDef = OpDef {
     since: &[10, 16, 22],
     shape: ShapeRule::By(|n| shape(n, vec![n.int_or("output_height", 1)?, n.int_or("output_width", 1)?])),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -66,10 +67,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze(r, o, 2..4, &Reason::Window); // R4
     }
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

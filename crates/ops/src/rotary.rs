@@ -5,8 +5,8 @@
 //!  R3  `num_heads` follows for rank 3; so does `rotary_embedding_dim` where it is stated.
 //!  R4  Batch axes are the same; positions are frozen.
 
-use crate::form::{freeze, like, mismatch, tie, tie_same};
-use crate::heads::{self, Long, compose, number, size_of, virtual_axis};
+use crate::form::{freeze, like, mismatch, positive, tie, tie_same};
+use crate::heads::{self, Long, compose, size_of, virtual_axis};
 use crate::work::light;
 use sparsec_ir::{
     Affine, Attr, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -39,7 +39,7 @@ fn heads(node: &NodeRef) -> Result<(u64, u64), OpError> {
     match rank {
         4 => Ok((x.size(1).unwrap_or(1), x.size(3).ok_or(unbound)?)),
         3 => {
-            let heads = number(node, "num_heads")?;
+            let heads = positive(node, "num_heads", 0)?;
             Ok((heads, size_of(x.size(2), heads)?))
         }
         _ => Err(mismatch("rank of embeddings", rank, "3 or 4")),

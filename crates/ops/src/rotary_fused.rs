@@ -7,7 +7,7 @@
 //!  R4  Rows of the sines and cosines are addressed by data.
 
 use crate::content::free_all;
-use crate::form::{freeze, freeze_all, mismatch, tie, tie_same};
+use crate::form::{freeze, freeze_all, like, mismatch, tie, tie_same};
 use crate::heads;
 use crate::work::light;
 use sparsec_ir::{
@@ -31,7 +31,7 @@ const COS: usize = 2;
 const SIN: usize = 3;
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    Ok(vec![node.need_input(0)?.fact.clone().with_content(None)])
+    Ok(vec![like(node, 0)?])
 }
 
 /// Heads of a hidden axis of `len` slots, and the numbers of one.
@@ -91,8 +91,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         return Ok(Vec::new());
     }
     let (heads, size) = split(&cut.before, len)?;
-    let edits = heads::resize(cut, &[("num_heads", (x.value, 2), 0, heads)], size)?;
-    Ok(edits.into_iter().filter(|e| matches!(e, Edit::Attr("num_heads", _))).collect())
+    Ok(heads::numbers(cut, &[("num_heads", (x.value, 2), 0, heads)], size)?.0)
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use crate::content::{number, of};
 use crate::form::{
     dims, elem_attr, floor_div, freeze, freeze_all, freeze_node, mismatch, normalised, plus, tie, tie_same, unnamed,
 };
-use crate::work::heavy;
+use crate::work::{heavy, reduces};
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 const fn row(name: &'static str, since: &'static [i64], shape: fn(&NodeRef) -> Result<Vec<Fact>, OpError>) -> OpDef {
@@ -32,7 +32,7 @@ const fn row(name: &'static str, since: &'static [i64], shape: fn(&NodeRef) -> R
 }
 
 const fn transform(def: OpDef, relate: fn(&NodeRef, &mut Relations) -> Result<(), OpError>) -> OpDef {
-    OpDef { relate: Relate::By(relate), work: WorkRule::By(work), ..def }
+    OpDef { relate: Relate::By(relate), work: WorkRule::By(reduces), ..def }
 }
 
 pub(crate) const OPS: &[OpDef] = &[
@@ -153,10 +153,6 @@ fn stft_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze(r, &y, 1..4, &normalised(node));
     freeze_numbers(node, r);
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

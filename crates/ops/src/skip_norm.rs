@@ -5,8 +5,9 @@
 //!      end, the sum has the shape of x.
 //!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids.
 
-use crate::form::{dims, freeze, freeze_all, normalised, tie, tie_same};
-use crate::{broadcast, layer_norm};
+use crate::broadcast;
+use crate::form::{dims, freeze, freeze_all, like, normalised, positive_rank, tie, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
     WorkRule,
@@ -18,7 +19,7 @@ const SKIP: OpDef = OpDef {
     since: &[1],
     shape: ShapeRule::By(skip_shape),
     relate: Relate::By(relate_skip),
-    work: WorkRule::By(layer_norm::work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -35,22 +36,17 @@ pub(crate) const OPS: &[OpDef] = &[
     OpDef { name: "SkipSimplifiedLayerNormalization", ..SKIP },
 ];
 
-/// Rank of x, which is not 0.
-fn rank(node: &NodeRef) -> Result<usize, OpError> {
-    node.rank(0).and_then(|r| if r > 0 { Ok(r) } else { Err(OpError::AxisOutOfRange { axis: -1, rank: 0 }) })
-}
-
 fn skip_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let (x, rank) = (node.need_input(0)?, rank(node)?);
+    let rank = positive_rank(node)?;
     let mut statistics = dims(node, 0)?.to_vec();
     statistics[rank - 1] = Dim::from(1); // R2
     let statistic = Fact::new(ElemType::F32, statistics);
-    let whole = x.fact.clone().with_content(None);
+    let whole = like(node, 0)?;
     Ok(vec![whole.clone(), statistic.clone(), statistic, whole])
 }
 
 fn relate_skip(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let (x, skip, rank, reason) = (node.need_input(0)?, node.need_input(1)?, rank(node)?, normalised(node));
+    let (x, skip, rank, reason) = (node.need_input(0)?, node.need_input(1)?, positive_rank(node)?, normalised(node));
     broadcast::relate(node, &[x, skip], r)?; // R2
     freeze(r, &x, [rank - 1], &reason); // R1
     for parameter in (2..node.input_count()).filter_map(|i| node.input(i)) {

@@ -4,10 +4,10 @@
 //!      since they flattened x to a matrix.
 //!  R2  The other axes of y are those of x.
 
-use crate::form::{freeze, normalised, tie_same};
+use crate::form::{freeze, like, normalised, tie_same};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
-    WorkRule,
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ const fn along(
         since,
         shape: ShapeRule::By(shape),
         relate: Relate::By(relate),
-        work: WorkRule::By(work),
+        work: WorkRule::By(reduces),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
         affine: Affine::Never,
@@ -53,9 +53,7 @@ fn one_axis(node: &NodeRef) -> Result<Range<usize>, OpError> {
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let mut y = node.need_input(0)?.fact.clone();
-    y.content = None;
-    Ok(vec![y])
+    Ok(vec![like(node, 0)?])
 }
 
 fn relate_softmax(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -74,10 +72,6 @@ pub(crate) fn relate(node: &NodeRef, axes: Range<usize>, r: &mut Relations) -> R
     }
     tie_same(r, &x, &y, (0..rank).filter(|a| !axes.contains(a)), "R2");
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //!  R3  k is operand 1 from version 10 on, an attribute before.
 
 use crate::form::{dims, freeze, freeze_all, normalised, tie_same, unnamed};
+use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -16,7 +17,7 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     since: &[1, 10, 11, 24],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
-    work: WorkRule::By(work),
+    work: WorkRule::By(reduces),
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
@@ -62,10 +63,6 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze_all(r, &k, &Reason::Rule("a number of elements"));
     }
     Ok(())
-}
-
-fn work(_: &NodeRef) -> Result<Work, OpError> {
-    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!  R2  Every other axis of y is the same axis of x.
 
 use crate::content::freeze_sizes;
+use crate::form::like;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule, WorkRule,
@@ -21,7 +22,7 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
 }];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    Ok(vec![node.need_input(0)?.fact.clone().with_content(None)])
+    Ok(vec![like(node, 0)?])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {

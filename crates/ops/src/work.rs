@@ -12,6 +12,11 @@ pub(crate) fn heavy(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Elementwise { heavy: true }, macs: 0 })
 }
 
+/// Several reads for each result: reductions, normalisations, pooling, sampling.
+pub(crate) fn reduces(_: &NodeRef) -> Result<Work, OpError> {
+    Ok(Work { kernel: Kernel::Reduce, macs: 0 })
+}
+
 /// Movement of data.
 pub(crate) fn moves(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Move, macs: 0 })
