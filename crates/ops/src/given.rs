@@ -107,7 +107,7 @@ pub fn teach(table: &OpTable, text: &str, file: &str) -> Result<OpTable, GivenEr
         }
         defs.push(def(domain.to_string(), entry));
     }
-    Ok(OpTable::new(defs))
+    Ok(OpTable::new(defs).with_alike(crate::alike::ALIKE))
 }
 
 fn def(domain: String, entry: Entry) -> OpDef {
@@ -199,6 +199,7 @@ mod tests {
         let groups: Vec<(&str, usize)> = found.groups.iter().map(|g| (g.id.as_str(), g.units.len())).collect();
         assert_eq!(groups, [("w:1", 6), ("u:1", 4)]);
         assert!(matches!(table.get("com.example", "Beam").unwrap().relate, Relate::Opaque("it searches")));
+        assert!(table.alike("", "Add").is_some(), "what was known is known still");
     }
 
     #[test]
