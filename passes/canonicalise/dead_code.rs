@@ -14,7 +14,7 @@
 //! Leaves alone: nodes without results, which are there for an effect; the insides of subgraphs.
 
 use crate::{Changed, PassCx, PassDef, PassError, Stage};
-use sparsec_ir::{Def, Graph, Model, NodeId, ValueId, topological};
+use sparsec_ir::{Def, Graph, Model, NodeId, Value, ValueId, topological};
 
 /// The pass.
 pub const DEAD_CODE: PassDef = PassDef {
@@ -37,13 +37,7 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
             changed = changed.or(done);
         }
     }
-    let unread = |v: &ValueId| {
-        let value = graph.value(*v);
-        let constant = matches!(value.def, Def::Constant(_) | Def::Sparse(_));
-        constant && value.uses.is_empty() && !graph.is_output(*v)
-    };
-    let constants: Vec<ValueId> = graph.values().map(|(id, _)| id).filter(unread).collect();
-    for value in constants {
+    for value in unread_constants(graph) {
         let done = cx.rewrite(|| {
             graph.remove_value(value);
             Ok(())
@@ -51,6 +45,15 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
         changed = changed.or(done);
     }
     Ok(changed)
+}
+
+/// Constants that nothing reads.
+pub(crate) fn unread_constants(graph: &Graph) -> Vec<ValueId> {
+    let unread = |(id, v): (ValueId, &Value)| {
+        let constant = matches!(v.def, Def::Constant(_) | Def::Sparse(_));
+        (constant && v.uses.is_empty() && !graph.is_output(id)).then_some(id)
+    };
+    graph.values().filter_map(unread).collect()
 }
 
 fn dead(graph: &Graph, node: NodeId) -> bool {

@@ -218,13 +218,8 @@ fn unpacks(graph: &Graph, facts: &Facts, node: NodeId) -> bool {
 
 /// Bytes of a node's results, unless they are too many. `total` is what constants and results take so far.
 fn result_bytes(graph: &Graph, facts: &Facts, node: NodeId, total: u64) -> Result<u64, Refusal> {
-    let bytes = |v: &ValueId| {
-        let fact = facts.get(*v);
-        let count = fact.sizes()?.into_iter().try_fold(1u64, u64::checked_mul)?;
-        fact.elem?.raw_len(count)
-    };
     let results = graph.node(node).outputs.iter().flatten();
-    let sum = results.map(bytes).try_fold(0u64, |sum, b| sum.checked_add(b?));
+    let sum = results.map(|v| facts.get(*v).byte_len()).try_fold(0u64, |sum, b| sum.checked_add(b?));
     let bytes = sum.ok_or(Refusal::Shape { what: "the size of a result is not known" })?;
     let limit = MAX_BYTES.min(MAX_TOTAL.saturating_sub(total));
     if bytes > limit { Err(Refusal::TooLarge { bytes, limit }) } else { Ok(bytes) }
@@ -261,8 +256,7 @@ fn sources(graph: &Graph, node: NodeId, found: &BTreeMap<NodeId, u64>) -> Source
 
 /// Elements of a node's results.
 fn elements(graph: &Graph, facts: &Facts, node: NodeId) -> u64 {
-    let count = |v: &ValueId| facts.get(*v).sizes().and_then(|s| s.into_iter().try_fold(1u64, u64::checked_mul));
-    graph.node(node).outputs.iter().flatten().filter_map(count).fold(0, u64::saturating_add)
+    graph.node(node).outputs.iter().flatten().filter_map(|v| facts.get(*v).count()).fold(0, u64::saturating_add)
 }
 
 /// Results of foldable nodes that others read, with their nodes.

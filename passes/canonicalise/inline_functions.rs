@@ -19,7 +19,7 @@
 use super::names::{Names, change_attributes, each_subgraph, rename_outer};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
 use sparsec_ir::{
-    Attr, Def, Function, Graph, Invariant, Model, Node, NodeId, OpsetImport, ValueId, topological, verify,
+    Attr, Def, Function, Graph, Invariant, Model, Node, NodeId, OpsetImport, ValueId, same_domain, topological, verify,
 };
 use std::collections::BTreeMap;
 
@@ -84,9 +84,7 @@ fn unused(model: &Model) -> Vec<usize> {
 }
 
 fn calls(node: &Node, f: &Function) -> bool {
-    let own = |d: &str| d.is_empty() || d == "ai.onnx";
-    let domain = node.domain == f.domain || own(&node.domain) && own(&f.domain);
-    domain && node.op == f.name && node.overload == f.overload
+    same_domain(&node.domain, &f.domain) && node.op == f.name && node.overload == f.overload
 }
 
 struct Inliner {
@@ -145,12 +143,10 @@ impl Inliner {
     /// A domain of which the function's body uses another version than the model. Domains that the model does not
     /// import yet are no obstacle.
     fn differing_opset(&self, function: usize) -> Option<String> {
-        let own = |d: &str| d.is_empty() || d == "ai.onnx";
-        let same = |a: &str, b: &str| a == b || own(a) && own(b);
         let f = &self.functions[function];
-        let used = |o: &&OpsetImport| f.body.nodes().any(|(_, n)| same(&n.domain, &o.domain));
+        let used = |o: &&OpsetImport| f.body.nodes().any(|(_, n)| same_domain(&n.domain, &o.domain));
         let differs =
-            |o: &&OpsetImport| self.opsets.iter().any(|m| same(&m.domain, &o.domain) && m.version != o.version);
+            |o: &&OpsetImport| self.opsets.iter().any(|m| same_domain(&m.domain, &o.domain) && m.version != o.version);
         f.opsets.iter().filter(used).find(differs).map(|o| o.domain.clone())
     }
 
@@ -158,8 +154,7 @@ impl Inliner {
     fn inline(&mut self, graph: &mut Graph, call: NodeId, function: usize) -> Vec<NodeId> {
         let f = self.functions[function].clone();
         for o in &f.opsets {
-            let own = |d: &str| d.is_empty() || d == "ai.onnx";
-            if !self.opsets.iter().any(|m| m.domain == o.domain || own(&m.domain) && own(&o.domain)) {
+            if !self.opsets.iter().any(|m| same_domain(&m.domain, &o.domain)) {
                 self.opsets.push(o.clone());
             }
         }

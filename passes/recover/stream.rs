@@ -5,7 +5,7 @@ use super::observations::Part;
 use super::steps::{addition, behind, result};
 use super::walk::{Stop, Walk};
 use sparsec_calib::{CalibError, Linear};
-use sparsec_ir::{Contraction, Facts, Model, NodeId, Tensor, ValueId};
+use sparsec_ir::{Contraction, Facts, Model, NodeId, Tensor, TensorError, ValueId};
 use sparsec_linalg::{Matrix, product};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -79,29 +79,22 @@ fn dense_map(
     (pruned, facts): (&Model, &Facts),
     (node, linear): (NodeId, &Linear),
 ) -> Result<(Matrix, Vec<f64>), RecoverError> {
+    let broken = |v: ValueId| move |source| CalibError::Weight { value: cx.dense.graph.value(v).name.clone(), source };
     let part = |v: ValueId, axes: Range<usize>| {
-        let broken = |source| CalibError::Weight { value: cx.dense.graph.value(v).name.clone(), source };
-        let mut tensor = cx.dense.graph.constant(v).expect("a linear map's constants are constant").as_ref().clone();
-        for axis in axes {
-            if let Some(kept) = (cx.kept)(v, axis) {
-                tensor = tensor.gather(axis, &kept).map_err(broken)?;
-            }
-        }
-        Ok::<Tensor, CalibError>(tensor)
+        let tensor = cx.dense.graph.constant(v).expect("a linear map's constants are constant").as_ref().clone();
+        reduced(cx, v, axes, tensor).map_err(broken(v))
     };
     let w = linear.weight_of(pruned, node).expect("a linear map has a weight");
     let rank = cx.dense.graph.constant(w).map_or(1, |t| t.dims.len());
     let weight = part(w, 0..rank.saturating_sub(1))?;
     let inputs = weight.dims.last().copied().unwrap_or(1) as usize;
-    let values =
-        weight.to_f64().map_err(|source| CalibError::Weight { value: cx.dense.graph.value(w).name.clone(), source })?;
+    let values = weight.to_f64().map_err(broken(w))?;
     let outputs = values.len() / inputs.max(1);
     let mut shift = vec![0.0; outputs];
     if let Some(bias) = linear.bias(pruned, facts, cx.table, node)
         && let Some((v, dense)) = bias.value().and_then(|v| Some((v, cx.dense.graph.constant(v)?)))
     {
-        let broken = |source| CalibError::Weight { value: cx.dense.graph.value(v).name.clone(), source };
-        shift = bias.read(&part(v, 0..dense.dims.len())?).map_err(broken)?;
+        shift = bias.read(&part(v, 0..dense.dims.len())?).map_err(broken(v))?;
     }
     Ok((Matrix::new(outputs, inputs, values).transpose(), shift))
 }
@@ -224,7 +217,11 @@ fn singles(cx: &Recovery, value: ValueId, tensor: &Tensor) -> Result<Vec<f32>, R
 
 /// A dense activation reduced to the indices that the pruned model has of it.
 pub(super) fn kept_part(cx: &Recovery, value: ValueId, tensor: Tensor) -> Result<Tensor, RecoverError> {
-    (0..tensor.dims.len())
-        .filter_map(|a| Some((a, (cx.kept)(value, a)?)))
-        .try_fold(tensor, |t, (axis, kept)| t.gather(axis, &kept).map_err(|source| activation(cx, value, source)))
+    reduced(cx, value, 0..tensor.dims.len(), tensor).map_err(|source| activation(cx, value, source))
+}
+
+/// A tensor of `value`'s reduced to what is kept along `axes`.
+fn reduced(cx: &Recovery, value: ValueId, axes: Range<usize>, tensor: Tensor) -> Result<Tensor, TensorError> {
+    let kept = axes.filter_map(|a| Some((a, (cx.kept)(value, a)?)));
+    kept.into_iter().try_fold(tensor, |t, (axis, kept)| t.gather(axis, &kept))
 }

@@ -19,7 +19,7 @@
 mod sizes;
 mod steps;
 
-use crate::canonicalise::DEAD_CODE;
+use crate::canonicalise::{DEAD_CODE, unread_constants};
 use crate::{Changed, PassCx};
 use sparsec_analysis::{Inferred, ShapeProblem, infer};
 use sparsec_ir::{Data, Def, ElemType, Graph, Model, OpTable, Tensor, Type, ValueId, verify};
@@ -51,7 +51,16 @@ pub struct Reduced {
 /// Shrinks `model`, of which it must hold, by what `judge` says of smaller ones.
 pub fn reduce(model: &Model, table: &OpTable, judge: &mut dyn FnMut(&Model) -> Judgement) -> Reduced {
     let inferred = infer(model, table);
-    let mut search = Search { table, judge, best: model.clone(), inferred, tried: 0, kept: 0, stopped: false };
+    let mut search = Search {
+        table,
+        judge,
+        best: model.clone(),
+        size: Size::of(model),
+        inferred,
+        tried: 0,
+        kept: 0,
+        stopped: false,
+    };
     loop {
         let before = search.kept;
         steps::all(&mut search);
@@ -140,6 +149,8 @@ struct Search<'a> {
     table: &'a OpTable,
     judge: &'a mut dyn FnMut(&Model) -> Judgement,
     best: Model,
+    /// Of the best.
+    size: Size,
     inferred: Inferred,
     tried: u64,
     kept: u64,
@@ -150,15 +161,18 @@ impl Search<'_> {
     /// Judges a candidate, unless it is none; whether it was kept.
     fn attempt(&mut self, candidate: Option<Model>) -> bool {
         let Some(mut model) = candidate.filter(|_| !self.stopped) else { return false };
-        unread_constants(&mut model.graph);
-        if model.graph.outputs().is_empty() || Size::of(&model) >= Size::of(&self.best) || verify(&model).is_err() {
+        for v in unread_constants(&model.graph) {
+            model.graph.remove_value(v);
+        }
+        let size = Size::of(&model);
+        if model.graph.outputs().is_empty() || size >= self.size || verify(&model).is_err() {
             return false;
         }
         self.tried += 1;
         match (self.judge)(&model) {
             Judgement::Keep => {
                 self.inferred = infer(&model, self.table);
-                self.best = model;
+                (self.best, self.size) = (model, size);
                 self.kept += 1;
                 true
             }
@@ -199,18 +213,7 @@ impl Search<'_> {
     }
     /// The type of a value, as far as it is known.
     fn known_type(&self, v: ValueId) -> Option<Type> {
-        let fact = self.inferred.facts.get(v);
-        let inferred = fact.elem.map(|elem| Type::Tensor { elem, shape: fact.shape.clone() });
-        inferred.or_else(|| self.best.graph.value(v).ty.clone())
-    }
-}
-
-fn unread_constants(graph: &mut Graph) {
-    let unread = graph.values().filter(|(id, v)| {
-        matches!(v.def, Def::Constant(_) | Def::Sparse(_)) && v.uses.is_empty() && !graph.is_output(*id)
-    });
-    for v in unread.map(|(id, _)| id).collect::<Vec<_>>() {
-        graph.remove_value(v);
+        self.inferred.facts.get(v).ty().or_else(|| self.best.graph.value(v).ty.clone())
     }
 }
 

@@ -157,10 +157,8 @@ fn restated(search: &Search, mut model: Model) -> Option<Model> {
         return None;
     }
     for v in computed {
-        let fact = inferred.facts.get(v);
-        let ty = fact.elem.map(|elem| Type::Tensor { elem, shape: fact.shape.clone() });
         if model.graph.is_output(v) {
-            model.graph.set_type(v, ty);
+            model.graph.set_type(v, inferred.facts.get(v).ty());
         }
     }
     Some(model)

@@ -3,7 +3,7 @@
 use crate::latency;
 use crate::memory::{self, LiveRange};
 use crate::schedule::{Launch, Role};
-use crate::{Pricer, Target, size};
+use crate::{Pricer, Target};
 use sparsec_ir::{Facts, Graph, Model, NodeId, OpTable, ValueId};
 
 /// A time in ms with its error bar.
@@ -157,7 +157,7 @@ impl Pricer<'_> {
         if node.subgraphs().next().is_some() {
             notes.push("nodes of its subgraphs are not priced".to_string());
         }
-        let unknown = |v: &&ValueId| size::bytes(facts.get(**v)).is_none();
+        let unknown = |v: &&ValueId| facts.get(**v).byte_len().is_none();
         for &v in launch.reads.iter().chain(&launch.writes).filter(unknown) {
             notes.push(format!("the size of `{}` is not known and counts as 0 bytes", graph.value(v).name));
         }

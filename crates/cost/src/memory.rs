@@ -6,7 +6,6 @@
 //! in contractions for the activation that is added into them. What costs nothing at run time is a view of its operand.
 
 use crate::schedule::{Role, Schedule};
-use crate::size;
 use sparsec_ir::{Def, Facts, Graph, IdMap, ValueId};
 
 /// The life of one buffer.
@@ -33,7 +32,7 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn bytes(&self, facts: &Facts) -> u64 {
-        self.values.iter().filter_map(|&v| size::bytes(facts.get(v))).max().unwrap_or(0)
+        self.values.iter().filter_map(|&v| facts.get(v).byte_len()).max().unwrap_or(0)
     }
 }
 
@@ -47,7 +46,7 @@ pub(crate) fn buffers(graph: &Graph, facts: &Facts, schedule: &Schedule) -> Vec<
         buffers.push(Buffer { values: vec![id], from: 0, to: 0, pinned: true });
     }
     let same_bytes = |a: ValueId, b: ValueId| {
-        let (a, b) = (size::bytes(facts.get(a)), size::bytes(facts.get(b)));
+        let (a, b) = (facts.get(a).byte_len(), facts.get(b).byte_len());
         a.is_some() && a == b
     };
     // First the lives, with views in place, then what can be overwritten: that needs every last use.

@@ -201,7 +201,7 @@ impl<'a> Pricer<'a> {
             Ok(rule) => rule(&node).map_err(|e| e.to_string()),
             Err(why) => Err(why.clone()),
         };
-        let bytes = |v| size::bytes(facts.get(v)).unwrap_or(0);
+        let bytes = |v| facts.get(v).byte_len().unwrap_or(0);
         let sum = |list: &[_]| list.iter().map(|&v| bytes(v)).fold(0u64, u64::saturating_add);
         let weights = launch.weights.iter().map(|&v| size::constant(graph, facts, v).1).fold(0, u64::saturating_add);
         let heavy = launch.fused.iter().filter(|f| f.heavy).count() as u64;

@@ -184,7 +184,7 @@ fn host(
     let into = made_by(main)?;
     let host = &launches[into];
     let only_use = matches!(graph.value(main).uses.as_slice(), [Use::Operand(..)]) && !graph.is_output(main);
-    let elements = |v: ValueId| size::count(facts.get(v));
+    let elements = |v: ValueId| facts.get(v).count();
     let shape = |v: ValueId| facts.get(v).shape.as_ref();
     let same = node.writes.len() == 1 && elements(main).is_some() && elements(node.writes[0]) == elements(main);
     let fits = residual.is_none_or(|r| host.residual.is_none() && shape(r) == shape(main));

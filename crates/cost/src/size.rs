@@ -1,21 +1,11 @@
 //! Sizes of values.
 
-use sparsec_ir::{Def, Dim, ElemType, Fact, Facts, Graph, Tensor, ValueId};
-
-/// Elements of a value of this fact, if every size is known and the count fits 64 bits.
-pub(crate) fn count(fact: &Fact) -> Option<u64> {
-    fact.shape.as_ref()?.iter().map(Dim::as_size).try_fold(1u64, |n, d| n.checked_mul(d?))
-}
-
-/// Bytes of a value of this fact, if its type and every size are known and the count fits 64 bits.
-pub(crate) fn bytes(fact: &Fact) -> Option<u64> {
-    fact.elem?.raw_len(count(fact)?)
-}
+use sparsec_ir::{Def, ElemType, Facts, Graph, Tensor, ValueId};
 
 /// Elements and bytes of a constant: those of its fact, which may be those of a plan, or of its tensor where it has none.
 pub(crate) fn constant(graph: &Graph, facts: &Facts, value: ValueId) -> (u64, u64) {
     let fact = facts.get(value);
-    if let (Some(n), Some(b)) = (count(fact), bytes(fact)) {
+    if let (Some(n), Some(b)) = (fact.count(), fact.byte_len()) {
         return (n, b);
     }
     match &graph.value(value).def {

@@ -1,6 +1,6 @@
 //! What shape inference knows of a value.
 
-use crate::{Dim, ElemType, IdMap, Tensor, ValueId};
+use crate::{Dim, ElemType, IdMap, Tensor, Type, ValueId};
 
 /// Inferred type, shape and, for small whole-number tensors, contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,18 @@ impl Fact {
     /// All sizes, if every one is a constant.
     pub fn sizes(&self) -> Option<Vec<u64>> {
         self.shape.as_ref()?.iter().map(Dim::as_size).collect()
+    }
+    /// Number of elements, if every size is a constant and the number fits 64 bits.
+    pub fn count(&self) -> Option<u64> {
+        self.shape.as_ref()?.iter().map(Dim::as_size).try_fold(1u64, |n, d| n.checked_mul(d?))
+    }
+    /// Bytes of the elements, if their type has a raw form and their number is known.
+    pub fn byte_len(&self) -> Option<u64> {
+        self.elem?.raw_len(self.count()?)
+    }
+    /// The type, if that of the elements is known.
+    pub fn ty(&self) -> Option<Type> {
+        Some(Type::Tensor { elem: self.elem?, shape: self.shape.clone() })
     }
     /// Contents as plain numbers, if every one is a constant.
     pub fn ints(&self) -> Option<Vec<i64>> {

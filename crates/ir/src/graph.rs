@@ -349,29 +349,14 @@ impl Graph {
         self.value_mut(value).def = Def::Constant(tensor.into());
         self.revision += 1;
     }
-    /// Records anew which values the subgraphs of `node` use by name, after those subgraphs or the names that this
-    /// graph defines have changed.
-    pub fn recapture(&mut self, node: NodeId) {
-        let stale: Vec<ValueId> =
-            self.values().filter(|(_, v)| v.uses.contains(&Use::Captured(node))).map(|(id, _)| id).collect();
-        for v in stale {
-            self.value_mut(v).uses.retain(|u| *u != Use::Captured(node));
-        }
-        for v in self.captures(node) {
-            self.value_mut(v).uses.push(Use::Captured(node));
-        }
-        self.revision += 1;
-    }
     /// Sets an attribute of a node.
     pub fn set_attr(&mut self, node: NodeId, name: &str, value: Attr) {
         self.node_mut(node).attrs.insert(name.to_string(), value);
         self.revision += 1;
     }
-    /// Finds anew what the node's subgraphs use by name: needed after a subgraph or a captured name has changed.
+    /// Finds anew what the node's subgraphs use by name: needed after a subgraph, which may be gone, or a captured name
+    /// has changed.
     pub fn refresh_captures(&mut self, node: NodeId) {
-        if self.node(node).subgraphs().next().is_none() {
-            return;
-        }
         let captured = self.captures(node);
         for v in self.values.iter_mut().flatten() {
             v.uses.retain(|u| *u != Use::Captured(node));

@@ -43,7 +43,7 @@ pub use elem::ElemType;
 pub use fact::{Fact, Facts};
 pub use graph::{Def, Graph, Node, Use, Value};
 pub use id::{Id, IdMap, NodeId, ValueId};
-pub use model::{Extra, Function, Model, OpsetImport};
+pub use model::{Extra, Function, Model, OpsetImport, same_domain};
 pub use node_ref::{NodeRef, Operand};
 pub use op::{
     Affine, Alike, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate,

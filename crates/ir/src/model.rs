@@ -105,7 +105,12 @@ impl Model {
     }
     /// Imported version of `domain`; `ai.onnx` and the empty domain are the same.
     pub fn opset(&self, domain: &str) -> Option<i64> {
-        let own = |d: &str| d.is_empty() || d == "ai.onnx";
-        self.opsets.iter().find(|o| o.domain == domain || own(&o.domain) && own(domain)).map(|o| o.version)
+        self.opsets.iter().find(|o| same_domain(&o.domain, domain)).map(|o| o.version)
     }
+}
+
+/// Whether two domains are the same: ONNX's own may be spelled `ai.onnx` or left empty.
+pub fn same_domain(a: &str, b: &str) -> bool {
+    let own = |d: &str| d.is_empty() || d == "ai.onnx";
+    a == b || own(a) && own(b)
 }

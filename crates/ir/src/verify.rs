@@ -20,7 +20,7 @@
 
 use crate::{
     Attr, Data, Def, ElemType, Graph, Model, OpsetImport, SparseTensor, Tensor, Use, ValueId, element_count,
-    topological,
+    same_domain, topological,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -289,10 +289,8 @@ impl Check<'_> {
     }
     /// V11.
     fn imports(&mut self, imports: &[OpsetImport]) {
-        let own = |d: &str| d.is_empty() || d == "ai.onnx";
         for (id, n) in self.graph.nodes() {
-            let imported = |o: &OpsetImport| o.domain == n.domain || own(&o.domain) && own(&n.domain);
-            if !imports.iter().any(imported) {
+            if !imports.iter().any(|o| same_domain(&o.domain, &n.domain)) {
                 self.report(Invariant::Imports, self.graph.label(id));
             }
         }
@@ -393,6 +391,14 @@ mod tests {
         let mut m = model();
         m.graph.parts_mut().nodes[0] = None;
         check(&m, &["V1 h"]);
+    }
+    #[test]
+    fn captures_of_a_subgraph_that_is_gone_are_gone() {
+        let mut m = model();
+        let node = m.graph.nodes().find(|(_, n)| n.op == "If").unwrap().0;
+        m.graph.remove_attr(node, "then_branch");
+        m.graph.refresh_captures(node);
+        check(&m, &[]);
     }
     #[test]
     fn v2_v3_use_lists_must_be_exact() {

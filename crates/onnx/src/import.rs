@@ -10,7 +10,9 @@ use crate::proto::{
 };
 use crate::ty::{self, Unnamed};
 use crate::{meta, tensor};
-use sparsec_ir::{Attrs, Extra, Function, Graph, Model, Node, NodeId, OpsetImport, Type, ValueId, topological};
+use sparsec_ir::{
+    Attrs, Extra, Function, Graph, Model, Node, NodeId, OpsetImport, Type, ValueId, same_domain, topological,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -328,9 +330,7 @@ fn nodes(
         }
         node.name = p.name.unwrap_or_default();
         node.domain = p.domain.filter(|d| d != "ai.onnx").unwrap_or_default();
-        let own = |d: &str| d.is_empty() || d == "ai.onnx";
-        let gives = |o: &OpsetImport| o.domain == node.domain || own(&o.domain) && own(&node.domain);
-        if !cx.imports.iter().any(gives) {
+        if !cx.imports.iter().any(|o| same_domain(&o.domain, &node.domain)) {
             let domain = if node.domain.is_empty() { "ai.onnx".to_string() } else { node.domain };
             return Err(OnnxError::NotImported { graph: title.to_string(), node: label, domain });
         }
@@ -354,7 +354,7 @@ fn nodes(
     }
     for (id, found) in capturing {
         if g.captures(id).len() != found {
-            g.recapture(id);
+            g.refresh_captures(id);
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Models cut out of models: other outputs, or a segment between values.
 
 use crate::RuntimeError;
-use sparsec_ir::{Def, Facts, Graph, Model, Node, NodeId, Type, ValueId};
+use sparsec_ir::{Def, Facts, Graph, Model, Node, NodeId, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `model` with `values` as its outputs (each once, in that order) and without the nodes and constants that they do not
@@ -16,7 +16,7 @@ pub fn tap(model: &Model, facts: &Facts, values: &[ValueId]) -> Model {
         if !outputs.contains(&v) {
             outputs.push(v);
         }
-        if let Some(ty) = known_type(facts, v) {
+        if let Some(ty) = facts.get(v).ty() {
             graph.set_type(v, Some(ty));
         }
     }
@@ -59,7 +59,7 @@ pub fn extract(model: &Model, facts: &Facts, inputs: &[ValueId], outputs: &[Valu
     let mut segment = Segment { source, graph: Graph::new(source.name()), map: BTreeMap::new() };
     for &v in inputs {
         let value = source.value(v);
-        let ty = known_type(facts, v).or_else(|| value.ty.clone());
+        let ty = facts.get(v).ty().or_else(|| value.ty.clone());
         let ty = ty.ok_or_else(|| RuntimeError::Untyped { name: value.name.clone() })?;
         segment.map.entry(v).or_insert_with(|| segment.graph.add_input(&value.name, ty));
     }
@@ -71,7 +71,7 @@ pub fn extract(model: &Model, facts: &Facts, inputs: &[ValueId], outputs: &[Valu
         }
         // A value that is also an input has its type already.
         if segment.graph.value(new).ty.is_none() {
-            let ty = known_type(facts, v).or_else(|| source.value(v).ty.clone());
+            let ty = facts.get(v).ty().or_else(|| source.value(v).ty.clone());
             segment.graph.set_type(new, ty);
         }
     }
@@ -81,12 +81,6 @@ pub fn extract(model: &Model, facts: &Facts, inputs: &[ValueId], outputs: &[Valu
     out.opsets = model.opsets.clone();
     out.functions = model.functions.clone();
     Ok(out)
-}
-
-/// The type that facts know of a value, if they know its element type.
-fn known_type(facts: &Facts, value: ValueId) -> Option<Type> {
-    let fact = facts.get(value);
-    Some(Type::Tensor { elem: fact.elem?, shape: fact.shape.clone() })
 }
 
 /// A graph under construction and where the values of its source are in it.

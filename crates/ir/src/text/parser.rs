@@ -248,7 +248,9 @@ impl Builder {
             self.connect(p)?;
         }
         for n in nodes {
-            self.graph.refresh_captures(n);
+            if self.graph.node(n).subgraphs().next().is_some() {
+                self.graph.refresh_captures(n);
+            }
         }
         Ok(())
     }

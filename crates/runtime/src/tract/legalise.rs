@@ -15,7 +15,9 @@
 
 use super::NAME;
 use crate::RuntimeError;
-use sparsec_ir::{Attr, Attrs, Def, Function, Graph, Model, Node, NodeId, OpsetImport, Tensor, Use, Value, ValueId};
+use sparsec_ir::{
+    Attr, Attrs, Def, Function, Graph, Model, Node, NodeId, ONNX, OpsetImport, Tensor, Use, Value, ValueId, same_domain,
+};
 
 /// Contributed operators that tract knows under the name alone and that no operator of ONNX's shares.
 const CONTRIBUTED: &[&str] = &[
@@ -47,7 +49,7 @@ fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImpo
     for id in ids {
         let node = graph.node(id);
         check_domain(graph, id, functions)?;
-        let name = if own_domain(&node.domain) { node.op.as_str() } else { "" };
+        let name = if same_domain(&node.domain, ONNX) { node.op.as_str() } else { "" };
         match name {
             "LSTM" | "GRU" | "RNN" => recurrence(graph, id, opsets)?,
             "SpaceToDepth" => space_to_depth(graph, id)?,
@@ -91,10 +93,6 @@ fn own((name, attr): (&String, &Attr)) -> (String, Attr) {
     (name.clone(), attr.clone())
 }
 
-fn own_domain(domain: &str) -> bool {
-    domain.is_empty() || domain == "ai.onnx"
-}
-
 fn unsupported(graph: &Graph, id: NodeId, why: impl Into<String>) -> RuntimeError {
     RuntimeError::Unsupported {
         runtime: NAME.to_string(),
@@ -106,14 +104,12 @@ fn unsupported(graph: &Graph, id: NodeId, why: impl Into<String>) -> RuntimeErro
 
 fn check_domain(graph: &Graph, id: NodeId, functions: &[Function]) -> Result<(), RuntimeError> {
     let node = graph.node(id);
-    let called = |f: &&Function| {
-        f.name == node.op && (f.domain == node.domain || own_domain(&f.domain) && own_domain(&node.domain))
-    };
+    let called = |f: &&Function| f.name == node.op && same_domain(&f.domain, &node.domain);
     if functions.iter().any(|f| called(&f)) {
         return Err(RuntimeError::LocalFunction { operator: node.op_name(), node: graph.label(id) });
     }
     let known = match node.domain.as_str() {
-        d if own_domain(d) => true,
+        d if same_domain(d, ONNX) => true,
         "ai.onnx.ml" => true,
         "com.microsoft" => CONTRIBUTED.contains(&node.op.as_str()),
         _ => false,
@@ -173,7 +169,7 @@ fn recurrence(graph: &mut Graph, id: NodeId, opsets: &[OpsetImport]) -> Result<(
     if text(node, "direction") != Some(b"reverse") {
         return Ok(());
     }
-    let version = opsets.iter().find(|o| own_domain(&o.domain)).map_or(0, |o| o.version);
+    let version = opsets.iter().find(|o| same_domain(&o.domain, ONNX)).map_or(0, |o| o.version);
     if version < 10 {
         return Err(unsupported(graph, id, "a reversed recurrence needs operator set 10 or later to be rewritten"));
     }

@@ -1,7 +1,9 @@
 //! A runtime that refuses models whose activations would not fit into memory, instead of taking it.
 
+use super::memory::bytes_of;
+use super::weight_bytes;
 use sparsec_analysis::infer;
-use sparsec_ir::{Dim, Fact, IdMap, Model, NodeId, OpTable, Tensor, Type, ValueId, topological};
+use sparsec_ir::{Dim, IdMap, Model, NodeId, OpTable, Type, ValueId, topological};
 use sparsec_runtime::{AnySize, Runtime, RuntimeError, Session};
 use std::sync::Arc;
 
@@ -23,8 +25,7 @@ impl Bounded {
     }
     /// Refuses a model whose activations would take too much with inputs of these shapes.
     fn check(&self, model: &Model, inputs: &[Vec<u64>]) -> Result<(), RuntimeError> {
-        let weights = model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).map(|t| Tensor::byte_len(t));
-        let allowed = LEAST.max(weights.fold(0, u64::saturating_add).saturating_mul(WEIGHTS));
+        let allowed = LEAST.max(weight_bytes(model).saturating_mul(WEIGHTS));
         let (needed, node) = peak(model, &self.table, inputs);
         match node {
             Some(node) if needed > allowed => {
@@ -89,7 +90,7 @@ fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<Nod
     let (mut alive, mut most) = (0u64, (0, None));
     for (at, &node) in order.iter().enumerate() {
         for &v in graph.node(node).outputs.iter().flatten() {
-            let bytes = bytes(facts.get(v));
+            let bytes = bytes_of(facts.get(v));
             alive = alive.saturating_add(bytes);
             dying[last[v]] = dying[last[v]].saturating_add(bytes);
         }
@@ -99,15 +100,6 @@ fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<Nod
         alive = alive.saturating_sub(dying[at]);
     }
     most
-}
-
-fn bytes(fact: &Fact) -> u64 {
-    let (Some(sizes), Some(elem)) = (fact.sizes(), fact.elem) else { return 0 };
-    if sizes.contains(&0) {
-        return 0;
-    }
-    let count = sizes.iter().fold(1u64, |n, d| n.saturating_mul(*d));
-    elem.raw_len(count).unwrap_or(if elem.bits() == 0 { 0 } else { u64::MAX })
 }
 
 #[cfg(test)]

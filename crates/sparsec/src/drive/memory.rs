@@ -1,8 +1,9 @@
 //! How much of the samples is held at a time.
 
 use super::Prepared;
+use super::sampling::LEAST_SAMPLES;
 use sparsec_calib::Passes;
-use sparsec_ir::{Facts, Tensor, ValueId};
+use sparsec_ir::{ElemType, Fact, Facts, Model, Tensor, ValueId};
 use sparsec_runtime::Runtime;
 
 /// Bytes that measuring and recovering may hold at a time beside the model: samples, activations and statistics.
@@ -10,8 +11,6 @@ pub const MEMORY: u64 = 1 << 30;
 
 /// Samples in one run, where memory allows.
 const BATCH: u64 = 32;
-/// Samples that are used whatever they take: fewer say nothing.
-const LEAST_SAMPLES: u64 = 32;
 
 /// Shapes of samples that are used with a runtime that plans for concrete sizes: each is planned anew for every model that
 /// is tried.
@@ -33,7 +32,7 @@ pub struct Samples {
 
 impl Samples {
     /// The first of the samples of each shape (`parts`), as many as fit into a quarter of `memory` bytes; the rest is for
-    /// activations and statistics, which are streamed. Of many shapes, `runtime` may be given those with most elements only.
+    /// activations and statistics, which are streamed; but no fewer than say something. Of many shapes, `runtime` may be given those with most elements only.
     pub fn fit(mut parts: Vec<Vec<Tensor>>, runtime: &dyn Runtime, threads: usize, memory: u64) -> Self {
         let (given, shapes) = (count(&parts), parts.len());
         if runtime.any_size().is_none() && shapes > MOST_SHAPES {
@@ -68,10 +67,15 @@ impl Samples {
     }
     /// Runs of `model` that hold the `values` of a few samples at a time. `facts` are bound to one sample.
     pub(super) fn passes(&self, facts: &Facts, values: impl IntoIterator<Item = ValueId>) -> Passes {
-        let sample: u64 = values.into_iter().map(|v| bytes_of(facts, v)).sum();
+        let sample: u64 = values.into_iter().map(|v| bytes_of(facts.get(v))).sum();
         let batch = (self.memory / 8 / sample.max(1)).clamp(1, BATCH);
         let held = (self.memory / 4 / (batch * sample).max(1)).clamp(1, 2 * self.threads.max(1) as u64);
         Passes { batch: batch as usize, held: held as usize, threads: self.threads }
+    }
+    /// Samples in one run of `model`, whose largest activation is held for them.
+    pub(super) fn batch(&self, model: &Model, facts: &Facts) -> usize {
+        let activations = model.graph.values().map(|v| v.0).filter(|v| model.graph.constant(*v).is_none());
+        self.passes(facts, activations.max_by_key(|v| bytes_of(facts.get(*v)))).batch
     }
 }
 
@@ -94,12 +98,10 @@ fn bytes(inputs: &[Tensor]) -> u64 {
     inputs.iter().map(Tensor::byte_len).sum()
 }
 
-/// Bytes of a value, 0 where its size is not known.
-pub(super) fn bytes_of(facts: &Facts, value: ValueId) -> u64 {
-    let fact = facts.get(value);
-    let bits = u64::from(fact.elem.map_or(32, sparsec_ir::ElemType::bits));
+/// Bytes of a value: 0 where its size is not known, the most there is where they do not fit 64 bits.
+pub(super) fn bytes_of(fact: &Fact) -> u64 {
     let count = fact.sizes().map_or(0, |s| s.iter().fold(1u64, |n, d| n.saturating_mul(*d)));
-    count.saturating_mul(bits) / 8
+    count.saturating_mul(u64::from(fact.elem.map_or(32, ElemType::bits))).div_ceil(8)
 }
 
 /// Samples for statistics, and samples to judge these by: a quarter of all, but at least as many as tell something or, of
@@ -144,7 +146,6 @@ pub(super) fn first(parts: &[Vec<Tensor>], n: u64) -> Vec<Vec<Tensor>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sparsec_ir::Model;
     use sparsec_runtime::{AnySize, RuntimeError, Session};
 
     #[test]
