@@ -18,6 +18,7 @@ pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod samples;
 pub(crate) mod sensitivity;
+pub(crate) mod sizes;
 pub(crate) mod slot;
 pub(crate) mod target;
 pub(crate) mod verify;

@@ -194,9 +194,11 @@ pub(crate) fn figure(unit: &str, value: f64) -> String {
     match unit {
         "ms" => ms(value),
         "B" => bytes(value as u64),
-        "points" => format!("{value:.2} points"),
-        "nats" | "mse" | "cosine" => format!("{} {unit}", significant(value)),
-        _ => count(value as u64),
+        "mJ" => format!("{} mJ", significant(value)),
+        "MAC" => count(value as u64),
+        "" if value >= 1000.0 || value.fract() == 0.0 => count(value as u64),
+        "%" | "points" => format!("{value:.2} {unit}"),
+        _ => format!("{} {unit}", significant(value)).trim_end().to_string(),
     }
 }
 

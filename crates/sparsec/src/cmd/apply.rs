@@ -1,7 +1,7 @@
 //! `sparsec apply`: carry out a plan.
 
 use crate::cli::{Global, PassArgs};
-use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of};
+use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of, stamp};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -118,14 +118,6 @@ pub(crate) fn read_plan(path: &Path, model: &Path) -> Result<(Plan, String), Cli
             found,
         }),
         _ => Ok((plan, sha256(text.as_bytes()))),
-    }
-}
-
-/// Says in the model where it comes from.
-fn stamp(model: &mut Model, plan_sha256: &str) {
-    for (key, value) in [("sparsec.version", env!("CARGO_PKG_VERSION")), ("sparsec.plan_sha256", plan_sha256)] {
-        model.meta.retain(|(k, _)| k != key);
-        model.meta.push((key.to_string(), value.to_string()));
     }
 }
 

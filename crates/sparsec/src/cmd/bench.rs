@@ -1,7 +1,7 @@
 //! `sparsec bench`: time of models on this machine.
 
 use crate::cli::Global;
-use crate::cmd::model::load;
+use crate::cmd::model::{load, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -71,7 +71,7 @@ struct Run {
 
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let runtime = sparsec_runtime::open(&global.runtime)?;
+    let runtime = runtime(global)?;
     let threads = global.threads.map_or(1, NonZeroUsize::get);
     let mut loaded: Vec<(Box<dyn Session>, Vec<Tensor>)> = Vec::new();
     for path in &args.models {

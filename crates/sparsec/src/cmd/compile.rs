@@ -158,7 +158,8 @@ impl Job<'_> {
         let keep = kept(self.dense, &removal);
         let orders: Vec<Vec<u32>> =
             self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
-        let pricing = Pricing::new(self.dense, facts.clone(), self.target, orders, self.file_bytes(), self.watch);
+        let pricing =
+            Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
         let plan = Plan::of(&self.dense.channels, &removal);
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
@@ -229,11 +230,18 @@ impl Job<'_> {
             target: self.target,
         };
         let curves = measured(&what, &args.output.join(STORE), self.watch)?;
-        let pricing =
-            Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
+        let pricing = Pricing::new(
+            self.dense,
+            facts.clone(),
+            self.target,
+            curves.orders(),
+            self.source.stored_bytes(),
+            self.watch,
+        );
 
         let yardstick = self.yardstick()?;
-        let limits = resolve(&args.limits, &self.before(&pricing));
+        let before = self.before(&pricing);
+        let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
             let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
@@ -246,7 +254,7 @@ impl Job<'_> {
             _ => 0.0,
         };
         let best = match args.max_drop {
-            Some(most) if limits.is_empty() => self.fastest_within(most, &pricing, &attempt, &drop)?,
+            Some(most) if limits.is_empty() => self.fastest_within(most, before.latency_ms, &attempt, &drop)?,
             _ => hold(&limits, &attempt)?,
         };
 
@@ -260,7 +268,7 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
-        if self.before(&pricing).macs == 0.0 && !self.dense.channels.groups.is_empty() {
+        if before.macs == 0.0 && !self.dense.channels.groups.is_empty() {
             warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
         }
         warnings.extend(samples.remark());
@@ -291,7 +299,7 @@ impl Job<'_> {
             facts,
             limits: rows,
             metrics,
-            measured: Some((curves.clone(), &pricing)),
+            measured: Some((&curves, &pricing)),
             files,
             verdict: None,
             notes: yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())).collect(),
@@ -301,15 +309,15 @@ impl Job<'_> {
         Ok(if met { Exit::Done } else { Exit::Limits })
     }
 
-    /// The fastest model that loses at most `most` points: the smallest share of the dense latency, halved down by trying.
+    /// The fastest model that loses at most `most` points: the smallest share of the `dense` latency, halved down by
+    /// trying.
     fn fastest_within(
         &self,
         most: f64,
-        pricing: &Pricing,
+        dense: f64,
         attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError>,
         drop: &dyn Fn(&Attempt) -> f64,
     ) -> Result<Attempt, CliError> {
-        let dense = self.before(pricing).latency_ms;
         let at = |share: f64| attempt(&[Limit { kind: LimitKind::Latency, at_most: share * dense }]);
         let (mut low, mut high) = (0.1, 1.0);
         let mut best = at(high)?;
@@ -338,18 +346,11 @@ impl Job<'_> {
         })
     }
 
-    /// Bytes of the model as it is stored, external data included.
-    pub(super) fn file_bytes(&self) -> u64 {
-        let external = self.source.model.graph.values().filter_map(|(v, _)| self.source.model.graph.constant(v));
-        let external: u64 = external.filter(|t| t.external.is_some()).map(|t| t.byte_len()).sum();
-        self.source.bytes + external
-    }
-
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
     pub(super) fn before(&self, pricing: &Pricing) -> Price {
         let canonical = pricing.price(&self.dense.whole());
         let params = original_params(self, canonical.params as u64) as f64;
-        Price { size: self.file_bytes() as f64, params, ..canonical }
+        Price { size: self.source.stored_bytes() as f64, params, ..canonical }
     }
 
     /// What the metric is measured with, if it is.

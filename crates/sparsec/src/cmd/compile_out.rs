@@ -2,7 +2,7 @@
 
 use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
-use crate::cmd::model::{sha256, sha256_of};
+use crate::cmd::model::{sha256, sha256_of, stamp};
 use crate::error::CliError;
 use crate::names::Names;
 use crate::output::Folder;
@@ -29,7 +29,7 @@ pub(super) struct Outcome<'a> {
     pub(super) limits: Vec<LimitRow>,
     /// Metric, dense and after.
     pub(super) metrics: Option<(Metric, Score, Score)>,
-    pub(super) measured: Option<(Curves, &'a Pricing<'a>)>,
+    pub(super) measured: Option<(&'a Curves, &'a Pricing<'a>)>,
     /// Files that went in, by their role.
     pub(super) files: BTreeMap<String, LockedFile>,
     /// A random plan's comparison with the masked model.
@@ -42,20 +42,11 @@ pub(super) struct Outcome<'a> {
 struct Result_ {
     before: EstimateJson,
     after: EstimateJson,
-    limits: Vec<LimitJson>,
+    limits: Vec<sparsec_report::Limit>,
     verify: Option<VerifyJson>,
     notes: Vec<String>,
     warnings: Vec<String>,
     outputs: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct LimitJson {
-    name: &'static str,
-    asked: f64,
-    reached: f64,
-    unit: &'static str,
-    met: bool,
 }
 
 #[derive(Serialize)]
@@ -71,34 +62,38 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let mut plan = outcome.decision.plan.clone();
     plan.model_sha256 = outcome.files.get("model").map(|f| f.sha256.clone());
     plan.target = Some(job.target.name.clone());
-    let groups = record::groups(job.dense, &outcome.decision, outcome.measured.as_ref().map(|(c, p)| (c, *p)));
+    let groups = record::groups(job.dense, &outcome.decision, outcome.measured);
     for p in &mut plan.groups {
         let why = groups.iter().find(|g| g.id == p.id).map(|g| g.why_not_more.clone());
         p.why = why.filter(|w| !w.is_empty());
     }
     let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
 
-    let model = signed(&outcome.cut.model, &plan_text);
+    let plan_sha256 = sha256(plan_text.as_bytes());
+    let mut model = outcome.cut.model.clone();
+    stamp(&mut model, &plan_sha256);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
     let model_path = folder.path().join("model.onnx");
     sparsec_onnx::save(&model, &model_path, sparsec_onnx::Weights::AsLoaded)?;
-    let written = std::fs::read(&model_path).map_err(|source| CliError::Write { path: model_path.clone(), source })?;
+    let mut hashes = BTreeMap::from([("model.onnx", sha256_of(&model_path)?), ("plan.yaml", plan_sha256)]);
     let data = folder.path().join("model.onnx.data");
-    let weights = data.exists().then(|| sha256_of(&data)).transpose()?;
+    if data.exists() {
+        hashes.insert("model.onnx.data", sha256_of(&data)?);
+    }
     put("plan.yaml", plan_text.as_bytes())?;
 
     let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
     before.params = original_params(job, before.params);
-    before.file_bytes = job.file_bytes();
+    before.file_bytes = job.source.stored_bytes();
     let mut after = after_estimate(job, &outcome.facts, &model);
     after.file_bytes = stored_bytes(&model_path);
     let names = Names::of(&job.dense.model.graph);
     names.relabel(&job.dense.model.graph, &mut before);
     names.relabel(&job.dense.model.graph, &mut after);
 
-    let lock = lock(job, outcome, &tool, (&written, weights), &plan_text)?;
+    let lock = lock(job, outcome, &tool, hashes)?;
     let lock = serde_json::to_string_pretty(&lock).map_err(ReportError::Json).map_err(report_error)?;
     put("sparsec.lock", format!("{lock}\n").as_bytes())?;
     let report = report(job, outcome, (&before, &after), groups);
@@ -119,7 +114,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let json = Result_ {
         before: side(&before, scores.map(|m| &m.1)),
         after: side(&after, scores.map(|m| &m.2)),
-        limits: outcome.limits.iter().map(LimitJson::from).collect(),
+        limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         verify: outcome.verdict.map(|v| VerifyJson {
             equal: v.equal(),
             max_abs_error: v.max_abs_error,
@@ -133,15 +128,6 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     job.talk.result("compile", &json, &text).map_err(CliError::Stdout)
 }
 
-/// The model with what it says of its making.
-fn signed(model: &Model, plan: &str) -> Model {
-    let mut model = model.clone();
-    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
-    model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
-    model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan.as_bytes())));
-    model
-}
-
 /// Bytes of a model file that was written, with its data file.
 fn stored_bytes(path: &std::path::Path) -> u64 {
     let bytes = |p: &std::path::Path| std::fs::metadata(p).map_or(0, |m| m.len());
@@ -152,7 +138,8 @@ fn stored_bytes(path: &std::path::Path) -> u64 {
 /// model is written to find its size only where that is limited.
 pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
     // Any plan's hash has the same length.
-    let model = signed(model, "");
+    let mut model = model.clone();
+    stamp(&mut model, &sha256(b""));
     let e = after_estimate(job, facts, &model);
     let mut size = e.file_bytes;
     if limits.iter().any(|l| l.kind == LimitKind::Size) {
@@ -195,23 +182,13 @@ fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
     estimate(model, &bound_facts(model, &job.dense.table, &sizes), &job.dense.table, job.target)
 }
 
-impl From<&LimitRow> for LimitJson {
+impl From<&LimitRow> for sparsec_report::Limit {
     fn from(r: &LimitRow) -> Self {
-        Self { name: r.name, asked: r.asked, reached: r.reached, unit: r.unit, met: r.met() }
+        Self { name: r.name.to_string(), asked: r.asked, reached: r.reached, unit: r.unit.to_string(), met: r.met() }
     }
 }
 
-fn lock(
-    job: &Job,
-    outcome: &Outcome,
-    tool: &str,
-    (written, weights): (&[u8], Option<String>),
-    plan: &str,
-) -> Result<Lock, CliError> {
-    let mut outputs = BTreeMap::from([("model.onnx", sha256(written)), ("plan.yaml", sha256(plan.as_bytes()))]);
-    if let Some(weights) = weights {
-        outputs.insert("model.onnx.data", weights);
-    }
+fn lock(job: &Job, outcome: &Outcome, tool: &str, outputs: BTreeMap<&'static str, String>) -> Result<Lock, CliError> {
     let kept = outcome.decision.plan.groups.iter().map(|g| (g.id.clone(), g.keep.clone())).collect();
     Ok(Lock {
         schema: "sparsec/lock@1",
@@ -282,17 +259,7 @@ fn report(
         runtimes: vec![RuntimeUse { name: job.runtime.name(), used_for: used_for.to_string() }],
         before: side(before, scores.map(|m| &m.1)),
         after: side(after, scores.map(|m| &m.2)),
-        limits: outcome
-            .limits
-            .iter()
-            .map(|l| sparsec_report::Limit {
-                name: l.name.to_string(),
-                asked: l.asked,
-                reached: l.reached,
-                unit: l.unit.to_string(),
-                met: l.met(),
-            })
-            .collect(),
+        limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         groups,
         frozen: record::frozen(job.dense),
         inputs: outcome

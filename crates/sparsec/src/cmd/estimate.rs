@@ -2,13 +2,13 @@
 
 use crate::cli::Global;
 use crate::cmd::model::open;
+use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::names::Names;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, fitted, ms, screen};
 use crate::talk::Talk;
-use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
@@ -32,12 +32,8 @@ pub(crate) struct EstimateArgs {
     /// Built-in target or target file.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
-    /// Size of the inputs' first axis, where the model leaves it open.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
-    batch: u64,
-    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
-    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
-    dim: Vec<(String, u64)>,
+    #[command(flatten)]
+    sizes: SizeArgs,
 }
 
 /// The JSON form of an estimate: a side of a report, and what it is an estimate of.
@@ -60,7 +56,7 @@ impl From<&Estimate> for EstimateJson {
 pub(crate) fn run(args: &EstimateArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let target = Target::named_or_file(&args.target)?;
     let (_, dense) = open(&args.model, global, &Watch::new(talk))?;
-    let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
+    let facts = args.sizes.facts(&dense)?;
     let mut e = estimate(&dense.model, &facts, &dense.table, &target);
     Names::of(&dense.model.graph).relabel(&dense.model.graph, &mut e);
     talk.result("estimate", &EstimateJson::from(&e), &text(&e)).map_err(CliError::Stdout)?;

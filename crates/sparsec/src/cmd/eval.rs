@@ -1,7 +1,7 @@
 //! `sparsec eval`: what a model is worth on a labelled set.
 
 use crate::cli::Global;
-use crate::cmd::model::load;
+use crate::cmd::model::{load, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -54,7 +54,7 @@ struct Evaluation {
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let runtime = sparsec_runtime::open(&global.runtime)?;
+    let runtime = runtime(global)?;
     let options = RunOptions { batch: args.batch, threads: global.threads() };
     let model = load(&args.model, talk)?.model;
     let data = args.samples.load(&args.data, &model, talk)?;

@@ -2,6 +2,7 @@
 
 use crate::cli::Global;
 use crate::cmd::model::open;
+use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::held_back::{HeldBack, held_back};
@@ -9,7 +10,6 @@ use crate::names::Names;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, fitted, lines, plural, screen};
 use crate::talk::Talk;
-use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
@@ -38,12 +38,8 @@ pub(crate) struct InspectArgs {
     /// Do the analysis once more and tell how long it takes.
     #[arg(long)]
     times: bool,
-    /// Size of the inputs' first axis, where the model leaves it open.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
-    batch: u64,
-    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
-    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
-    dim: Vec<(String, u64)>,
+    #[command(flatten)]
+    sizes: SizeArgs,
 }
 
 #[derive(Serialize)]
@@ -109,7 +105,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let names = Names::of(graph);
-    let mut bound = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
+    let mut bound = args.sizes.facts(&dense).ok();
     let macs = bound.as_ref().map(|facts| macs(&dense, facts));
     let held_back = held_back(&dense, &names, bound.as_ref());
     let analysis_ms = args.times.then(|| {

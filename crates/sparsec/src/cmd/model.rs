@@ -21,6 +21,22 @@ pub(crate) struct Source {
     pub(crate) bytes: u64,
 }
 
+impl Source {
+    /// Bytes of the model as it is stored, external data included.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let constants = self.model.graph.values().filter_map(|(v, _)| self.model.graph.constant(v));
+        self.bytes + constants.filter(|t| t.external.is_some()).map(|t| t.byte_len()).sum::<u64>()
+    }
+}
+
+/// Says in a model where it comes from.
+pub(crate) fn stamp(model: &mut Model, plan_sha256: &str) {
+    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
+    for (key, value) in [("sparsec.version", env!("CARGO_PKG_VERSION")), ("sparsec.plan_sha256", plan_sha256)] {
+        model.meta.push((key.to_string(), value.to_string()));
+    }
+}
+
 /// Ending of files with a graph in text syntax.
 const TEXT: &str = "onnxtxt";
 

@@ -3,13 +3,13 @@
 use crate::cli::Global;
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{open, read, sha256_of};
+use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, table};
 use crate::talk::Talk;
-use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
@@ -33,12 +33,8 @@ pub(crate) struct PlanArgs {
     /// Built-in target or target file.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
-    /// Size of the inputs' first axis, where the model leaves it open.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
-    batch: u64,
-    /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
-    #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
-    dim: Vec<(String, u64)>,
+    #[command(flatten)]
+    sizes: SizeArgs,
     /// File for the plan.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -79,9 +75,9 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     let (source, dense) = open(&args.model, global, &watch)?;
     curves.check(&dense)?;
     curves.warnings().iter().for_each(|w| talk.note(w));
-    let facts = dense.bind(&dense.sizes(args.batch, &args.dim.iter().cloned().collect())?);
-    let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.bytes, &watch);
-    let full: Vec<u32> = dense.channels.groups.iter().map(|g| g.units.len() as u32).collect();
+    let facts = args.sizes.facts(&dense)?;
+    let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.stored_bytes(), &watch);
+    let full = dense.whole();
     let limits = resolve(&args.limits, &pricing.price(&full));
     let mut decision = decide(&dense, &curves, &pricing, &limits)?;
     decision.plan.model_sha256 = Some(sha256_of(&args.model)?);

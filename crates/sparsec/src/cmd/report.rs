@@ -4,6 +4,7 @@ use crate::cmd::model::read;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
+use crate::record::figure;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, fitted, ms, screen, table};
 use crate::talk::{self, Talk};
@@ -59,22 +60,15 @@ fn text(r: &Report) -> String {
     ];
     if let (Some(before), Some(after)) = (&r.before.metric, &r.after.metric) {
         let change = format!("{:+.2}", after.value - before.value);
-        let show = |v: f64| if after.unit.is_empty() { format!("{v:.5}") } else { format!("{v:.2} {}", after.unit) };
+        let show = |v: f64| figure(&after.unit, v);
         rows.push(vec![before.name.clone(), show(before.value), show(after.value), change]);
     }
     let mut out = format!("{} on {}\n\n", r.model, r.target.name);
     out += &table(&[Text(""), Number("before"), Number("after"), Number("change")], &rows);
     if !r.limits.is_empty() {
-        let figure = |v: f64, unit: &str| match unit {
-            "ms" => ms(v),
-            "B" => bytes(v.max(0.0) as u64),
-            "MAC" => count(v.max(0.0) as u64),
-            "" if v >= 1000.0 => count(v as u64),
-            _ => format!("{v:.3} {unit}").trim_end().to_string(),
-        };
         let row = |l: &sparsec_report::Limit| {
             let met = if l.met { "met" } else { "not met" };
-            vec![l.name.clone(), figure(l.asked, &l.unit), figure(l.reached, &l.unit), met.to_string()]
+            vec![l.name.clone(), figure(&l.unit, l.asked), figure(&l.unit, l.reached), met.to_string()]
         };
         let rows: Vec<Vec<String>> = r.limits.iter().map(row).collect();
         out += &format!("\n{}", table(&[Text("limit"), Number("asked"), Number("reached"), Text("")], &rows));

@@ -1,6 +1,6 @@
 //! Carrying out a decision.
 
-use super::memory::{bound, bytes_of, first};
+use super::memory::{bound, first};
 use super::{DriveError, Observer, Prepared, Samples, compare};
 use sparsec_analysis::Removal;
 use sparsec_ir::Model;
@@ -49,8 +49,7 @@ pub fn cut_and_recover(
         }
     }
     let facts = bound(dense, samples)?;
-    let activations = dense.model.graph.values().map(|v| v.0).filter(|v| dense.model.graph.constant(*v).is_none());
-    let batch = samples.passes(&facts, activations.max_by_key(|v| bytes_of(&facts, *v))).batch;
+    let batch = samples.batch(&dense.model, &facts);
     let seen = AtomicUsize::new(usize::MAX);
     let progress = |done: usize, of: usize| {
         if seen.swap(done, Ordering::Relaxed) == usize::MAX {

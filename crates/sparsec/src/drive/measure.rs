@@ -1,7 +1,7 @@
 //! What the samples say: the order of each group's units, and the curve of the output's error.
 
 use super::memory::{apart, bound, bytes_of, count, first};
-use super::sampling::{LEAST_SAMPLES, MOST_SAMPLES, sampling};
+use super::sampling::{LEAST_SAMPLES, needed, sampling};
 use super::{DriveError, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity};
@@ -143,24 +143,22 @@ pub fn measure(
 
     let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
     let mut sampling = sampling(&samples.parts);
-    let needed = sums(&consumers).into_iter().filter_map(|(v, axis)| needed(&bound, v, axis)).max();
-    // Of fewer, any statistics are a perfect fit: these must be judged by samples that they have not seen.
-    let few = sampling.distinct < needed.unwrap_or(0);
-    let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
-
-    let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
-    let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(&bound, *v)).sum();
-    let compared = first(&unseen, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
-    let activations = model.graph.values().map(|v| v.0).filter(|v| model.graph.constant(*v).is_none());
-    let largest = activations.max_by_key(|v| bytes_of(&bound, *v));
-    let inputs = batches_of_parts(model, &compared, samples.passes(&bound, largest).batch)?;
-    let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
-        .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
-
     let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
     if sampling.constant {
         return Err(uninformed(true));
     }
+    let most = sums(&consumers).into_iter().filter_map(|(v, axis)| needed_by(&bound, v, axis)).max();
+    // Of fewer, any statistics are a perfect fit: these must be judged by samples that they have not seen.
+    let few = sampling.distinct < most.unwrap_or(0);
+    let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
+
+    let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
+    let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(bound.get(*v))).sum();
+    let compared = first(&unseen, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
+    let inputs = batches_of_parts(model, &compared, samples.batch(model, &bound))?;
+    let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
+        .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
+
     let mut rankings: Vec<Ranking> = Vec::new();
     let mut found: Vec<Vec<(u32, f64)>> = Vec::new();
     for part in parts(&consumers, &bound, samples.memory / 4) {
@@ -232,11 +230,11 @@ pub fn measure(
     Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
 }
 
-/// Samples that must differ for an activation to have as many observations as channels.
-fn needed(bound: &Facts, value: ValueId, axis: usize) -> Option<u64> {
+/// Samples that an activation needs, by its size for one of them.
+fn needed_by(bound: &Facts, value: ValueId, axis: usize) -> Option<u64> {
     let sizes = bound.get(value).sizes()?;
     let (channels, all) = (*sizes.get(axis)?, sizes.iter().product::<u64>());
-    Some(channels.div_ceil((all / channels.max(1)).max(1)).min(MOST_SAMPLES))
+    Some(needed(channels, all / channels.max(1)))
 }
 
 /// Axes whose statistics the consumers need, sorted.

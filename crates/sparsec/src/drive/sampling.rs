@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Samples that measurements use at most: more cost time and change nothing.
 pub const MOST_SAMPLES: u64 = 1024;
-/// Samples below which the output's error is no more than an anecdote.
+/// Samples below which the output's error is no more than an anecdote: as many are used whatever they take.
 pub(super) const LEAST_SAMPLES: u64 = 32;
 
 /// Samples that there were, and those that would have been wanted.
@@ -38,7 +38,7 @@ impl Sampling {
     /// Takes into account the statistics of an activation, which are of so many samples.
     pub(super) fn want(&mut self, activation: &str, gram: &Gram, samples: u64) {
         let channels = gram.mean.len() as u64;
-        let needed = channels.div_ceil((gram.count / samples.max(1)).max(1)).min(MOST_SAMPLES);
+        let needed = needed(channels, gram.count / samples.max(1));
         if needed > self.wanted {
             (self.wanted, self.most) = (needed, Some((activation.to_string(), channels)));
         }
@@ -59,6 +59,11 @@ impl fmt::Display for Sampling {
         }
         f.write_str("; what fits so few need not hold for others")
     }
+}
+
+/// Samples that must differ for an activation to have as many observations as channels, of which a sample gives so many.
+pub(super) fn needed(channels: u64, observations: u64) -> u64 {
+    channels.div_ceil(observations.max(1)).min(MOST_SAMPLES)
 }
 
 /// What there is.

@@ -26,7 +26,7 @@ pub const COMPARED: u64 = 1 << 30;
 
 /// Bytes of the weights of a model.
 pub fn weight_bytes(model: &Model) -> u64 {
-    model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).map(|t| t.byte_len()).sum()
+    model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).fold(0, |n, t| n.saturating_add(t.byte_len()))
 }
 
 /// Relative difference up to which two models count as equal: sums of a few thousand singles in another order.
@@ -40,17 +40,19 @@ impl Comparison {
 }
 
 /// Compares `pruned` with the dense model whose removed channels are masked and whose other weights are those of
-/// `pruned`, on `inputs`.
+/// `pruned`, on `inputs`; and with the dense model itself.
 pub fn verify(
     dense: &Prepared,
     pruned: &Model,
     removal: &Removal,
     runtime: &dyn Runtime,
     inputs: &[Tensor],
-) -> Result<Comparison, DriveError> {
+) -> Result<(Comparison, Comparison), DriveError> {
     let restored = restore(&dense.model, &dense.facts, pruned, &dense.channels, removal)?;
     let masked = mask(&restored, &dense.facts, &dense.channels, removal)?;
-    compare(&masked, pruned, runtime, inputs)
+    let (left, right) = (run(&masked, runtime, inputs)?, run(pruned, runtime, inputs)?);
+    let effect = difference(&dense.model, &run(&dense.model, runtime, inputs)?, &right)?;
+    Ok((difference(&masked, &left, &right)?, effect))
 }
 
 /// Compares the outputs of two models with the same inputs.
