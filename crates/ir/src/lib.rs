@@ -27,6 +27,7 @@ mod model;
 mod node_ref;
 mod op;
 mod order;
+mod policy;
 mod reason;
 mod relation;
 mod resize;
@@ -49,6 +50,7 @@ pub use op::{
     ShapeRule, Window, Work, WorkRule,
 };
 pub use order::{cycle, topological};
+pub use policy::Policy;
 pub use reason::Reason;
 pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
 pub use resize::{Edit, Resized};

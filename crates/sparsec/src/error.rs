@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
-use sparsec::drive::DriveError;
+use sparsec::drive::{DriveError, NarrowError};
 use sparsec_calib::CalibError;
 use sparsec_calib::data::DataError;
 use sparsec_calib::metric::{Metric, MetricError};
@@ -336,7 +336,9 @@ fn runtime_exit(e: &RuntimeError) -> Exit {
 fn drive_exit(e: &DriveError) -> Exit {
     match e {
         _ if e.is_interruption() => Exit::Interrupted,
-        DriveError::OpenSize { .. }
+        DriveError::Narrow(NarrowError::Remove(_) | NarrowError::Output { .. }) => Exit::Input,
+        DriveError::Narrow(_)
+        | DriveError::OpenSize { .. }
         | DriveError::NoSuchSize { .. }
         | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
         // What only a defect of a pass can bring about.
@@ -384,6 +386,9 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::NoSampleAxis { .. } => "S0205",
         DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
+        DriveError::Narrow(NarrowError::Remove(_)) => "S0411",
+        DriveError::Narrow(NarrowError::Output { .. }) => "S0225",
+        DriveError::Narrow(_) => "S0417",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
-use crate::cli::{Global, PassArgs};
+use crate::cli::{ConcessionArgs, Global, PassArgs};
 use crate::cmd::compile_out::{Outcome, original_params, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
@@ -72,6 +72,8 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) samples: SampleArgs,
     #[command(flatten)]
+    pub(crate) concessions: ConcessionArgs,
+    #[command(flatten)]
     pub(crate) passes: PassArgs,
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn run(
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
-    let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
+    let (source, dense) = open_with(&args.model, (&args.passes, &args.concessions.concessions()), global, &watch)?;
     let job = Job {
         args,
         options,
@@ -159,7 +161,8 @@ impl Job<'_> {
             self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
         let pricing = Pricing::new(self.dense, facts.clone(), self.target, orders, self.file_bytes(), self.watch);
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
-        let plan = Plan::of(&self.dense.channels, &removal);
+        let mut plan = Plan::of(&self.dense.channels, &removal);
+        plan.concessions = self.dense.concessions.clone();
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
         let masked = masked.map_err(DriveError::from)?;

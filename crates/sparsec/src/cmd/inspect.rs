@@ -1,6 +1,6 @@
 //! `sparsec inspect`: what a model is made of and what can be cut.
 
-use crate::cli::Global;
+use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -44,6 +44,8 @@ pub(crate) struct InspectArgs {
     /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
     #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
     dim: Vec<(String, u64)>,
+    #[command(flatten)]
+    concessions: ConcessionArgs,
 }
 
 #[derive(Serialize)]
@@ -106,7 +108,7 @@ struct Frozen {
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let names = Names::of(graph);
     let mut bound = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
@@ -115,7 +117,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
-        let _ = sparsec_analysis::channels(&dense.model, &facts, &dense.table);
+        let _ = sparsec_analysis::channels_allowing(&dense.model, &facts, &dense.table, channels.allowed.clone());
         1e3 * start.elapsed().as_secs_f64()
     });
     let mut operators = BTreeMap::new();

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
-use sparsec::drive::{DriveError, Prepared, prepare, prepare_with};
+use sparsec::drive::{Concessions, DriveError, Prepared, prepare, prepare_with};
 use sparsec_ir::{Model, OpTable, OpsetImport, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
@@ -103,10 +103,15 @@ fn folding(global: &Global) -> Result<Option<Arc<dyn Runtime>>, CliError> {
     }
 }
 
-/// Reads a model and makes it canonical.
-pub(crate) fn open(path: &Path, global: &Global, watch: &Watch) -> Result<(Source, Prepared), CliError> {
+/// Reads a model, makes it canonical, and takes out what the user gives up.
+pub(crate) fn open(
+    path: &Path,
+    concessions: &Concessions,
+    global: &Global,
+    watch: &Watch,
+) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let dense = prepare(&source.model, folding(global)?, watch)?;
+    let dense = prepare(&source.model, folding(global)?, concessions, watch)?;
     watch.clear();
     Ok((source, dense))
 }
@@ -114,14 +119,14 @@ pub(crate) fn open(path: &Path, global: &Global, watch: &Watch) -> Result<(Sourc
 /// [`open`] under the user's options for passes.
 pub(crate) fn open_with(
     path: &Path,
-    passes: &PassArgs,
+    (passes, concessions): (&PassArgs, &Concessions),
     global: &Global,
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
     let table = sparsec_ops::table();
     let mut manager = manager(passes, &table, watch)?;
-    let dense = prepare_with(&source.model, folding(global)?, &mut manager, table.clone(), watch)?;
+    let dense = prepare_with(&source.model, folding(global)?, &mut manager, (table.clone(), concessions), watch)?;
     watch.clear();
     show_remarks(passes, &dense.remarks);
     Ok((source, dense))

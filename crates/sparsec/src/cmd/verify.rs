@@ -60,8 +60,8 @@ struct Verified {
 pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let watch = Watch::new(talk);
     let runtime = runtime(global)?;
-    let (_, dense) = open(&args.model, global, &watch)?;
     let (plan, _) = read_plan(&args.plan, &args.model)?;
+    let (_, dense) = open(&args.model, &plan.concessions, global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let pruned = load(&args.pruned, talk)?.model;
     check_family(args, &dense.model.graph, &pruned.graph)?;

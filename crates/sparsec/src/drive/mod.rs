@@ -1,6 +1,7 @@
 //! The flow: prepare → measure → decide → cut → recover. Each step is a function of what came before; the command line
 //! prints what they return.
 
+mod concede;
 mod cut;
 mod decide;
 mod measure;
@@ -11,6 +12,7 @@ mod sampling;
 mod share;
 mod verify;
 
+pub use concede::{NarrowError, Need, Original, compare_narrow};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Nothing, measure};
@@ -19,6 +21,7 @@ pub use prepare::{Prepared, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
+pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{Comparison, compare, random_inputs, verify};
 
 use sparsec_calib::CalibError;
@@ -65,6 +68,9 @@ pub enum DriveError {
     /// The plan does not fit the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What a user gives up cannot leave.
+    #[error(transparent)]
+    Narrow(#[from] NarrowError),
     /// A removal failed.
     #[error(transparent)]
     Remove(#[from] RemoveError),

@@ -1,10 +1,12 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
+use super::concede::{Original, narrow};
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, channels, infer};
+use sparsec_analysis::{Allowed, Channels, channels_allowing, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
+use sparsec_plan::Concessions;
 use sparsec_runtime::Runtime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,18 +21,28 @@ pub struct Prepared {
     pub channels: Channels,
     /// The operators.
     pub table: OpTable,
+    /// What the user allowed beyond exact cuts.
+    pub concessions: Concessions,
+    /// The canonical model with all that the user gave up, where something was.
+    pub original: Option<Original>,
     /// What the passes left alone.
     pub remarks: Vec<Remark>,
 }
 
-/// Canonicalises a model and solves its channels. Constants are folded by `runtime`, where there is one.
-pub fn prepare(model: &Model, runtime: Option<Arc<dyn Runtime>>, watch: &dyn Observer) -> Result<Prepared, DriveError> {
+/// Canonicalises a model, takes out what the user gives up, and solves the channels of what is left. Constants are folded
+/// by `runtime`, where there is one.
+pub fn prepare(
+    model: &Model,
+    runtime: Option<Arc<dyn Runtime>>,
+    concessions: &Concessions,
+    watch: &dyn Observer,
+) -> Result<Prepared, DriveError> {
     let table = sparsec_ops::table();
     let mut manager = Manager::new(&table);
     if cfg!(debug_assertions) {
         manager = manager.verify(Verify::Each);
     }
-    prepare_with(model, runtime, &mut manager, table.clone(), watch)
+    prepare_with(model, runtime, &mut manager, (table.clone(), concessions), watch)
 }
 
 /// [`prepare`] under a manager of the caller's, which may print, verify and stop early.
@@ -38,7 +50,7 @@ pub fn prepare_with(
     model: &Model,
     runtime: Option<Arc<dyn Runtime>>,
     manager: &mut Manager,
-    table: OpTable,
+    (table, concessions): (OpTable, &Concessions),
     watch: &dyn Observer,
 ) -> Result<Prepared, DriveError> {
     let mut model = model.clone();
@@ -49,10 +61,18 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let facts = infer(&model, &table).facts;
-    let channels = channels(&model, &facts, &table);
+    let mut facts = infer(&model, &table).facts;
+    let mut original = None;
+    if !concessions.give_up.is_empty() {
+        let (narrow, given_up) = narrow(&model, &facts, &table, &concessions.give_up)?;
+        let of_narrow = infer(&narrow, &table).facts;
+        let (model, facts) = (std::mem::replace(&mut model, narrow), std::mem::replace(&mut facts, of_narrow));
+        original = Some(Original { model, facts, given_up });
+    }
+    let allowed = Allowed { policies: concessions.allow.iter().copied().collect(), ..Allowed::default() };
+    let channels = channels_allowing(&model, &facts, &table, allowed);
     watch.done(1);
-    Ok(Prepared { model, facts, channels, table, remarks })
+    Ok(Prepared { model, facts, channels, table, concessions: concessions.clone(), original, remarks })
 }
 
 impl Prepared {
