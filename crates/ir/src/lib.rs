@@ -46,8 +46,8 @@ pub use id::{Id, IdMap, NodeId, ValueId};
 pub use model::{Extra, Function, Model, OpsetImport};
 pub use node_ref::{NodeRef, Operand};
 pub use op::{
-    Affine, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate, Resize,
-    ShapeRule, Window, Work, WorkRule,
+    Affine, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, Normalised, ONNX, OpDef, OpError, OpTable,
+    Relate, Resize, ShapeRule, Window, Work, WorkRule,
 };
 pub use order::{cycle, topological};
 pub use policy::Policy;

@@ -7,8 +7,8 @@
 
 use crate::form::{dims, freeze, normalised, tie, tie_same};
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Policy, Relate, Relations,
-    Resize, ShapeRule, Work, WorkRule,
+    Affine, Dim, ElemType, Fact, Kernel, LinearRule, NodeRef, Normalised, ONNX, OpDef, OpError, Operand, Policy,
+    Relate, Relations, Resize, ShapeRule, Work, WorkRule,
 };
 
 const fn norm(domain: &'static str, name: &'static str, since: &'static [i64]) -> OpDef {
@@ -21,16 +21,19 @@ const fn norm(domain: &'static str, name: &'static str, since: &'static [i64]) -
         work: WorkRule::By(work),
         resize: Resize::Nothing,
         linear: LinearRule::Never,
-        affine: Affine::Never,
+        affine: Affine::Normalised(normalised_axis),
     }
 }
 
 pub(crate) const OPS: &[OpDef] = &[
-    norm(ONNX, "LayerNormalization", &[17]),
+    norm(ONNX, LAYER, &[17]),
     norm(ONNX, "RMSNormalization", &[23]),
     norm(ONNX, "SimplifiedLayerNormalization", &[1]),
     norm("com.microsoft", "SimplifiedLayerNormalization", &[1]),
 ];
+
+/// The one that takes the mean away.
+const LAYER: &str = "LayerNormalization";
 
 /// First normalised axis.
 fn first(node: &NodeRef) -> Result<usize, OpError> {
@@ -71,6 +74,18 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     });
     Ok(())
+}
+
+/// The one normalised axis with its parameters.
+fn normalised_axis(node: &NodeRef) -> Result<Option<Normalised>, OpError> {
+    let axis = first(node)?;
+    let len = node.need_input(0)?.size(axis);
+    let vector =
+        |i: usize| node.input(i).is_some_and(|p| p.tensor.is_some() && p.rank() == Some(1) && p.size(0) == len);
+    let shift = node.input(2).map(|_| 2);
+    let plain = axis + 1 == node.rank(0)? && len.is_some() && vector(1) && shift.is_none_or(vector);
+    let centred = node.node().op == LAYER;
+    Ok(plain.then_some(Normalised { axis, scale: 1, shift, centred }))
 }
 
 fn work(_: &NodeRef) -> Result<Work, OpError> {

@@ -155,6 +155,6 @@ pub(crate) fn linear(text: &str) -> Result<Option<Contraction>, OpError> {
 pub(crate) fn affine(text: &str) -> Result<Option<ChannelAffine>, OpError> {
     on_last(text, &[], |_, def, node| match def.affine {
         Affine::By(rule) | Affine::Sum(rule) => rule(node),
-        Affine::Never => Ok(None),
+        Affine::Normalised(_) | Affine::Never => Ok(None),
     })
 }

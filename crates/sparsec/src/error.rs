@@ -336,9 +336,14 @@ fn runtime_exit(e: &RuntimeError) -> Exit {
 fn drive_exit(e: &DriveError) -> Exit {
     match e {
         _ if e.is_interruption() => Exit::Interrupted,
-        DriveError::Narrow(NarrowError::Remove(_) | NarrowError::Output { .. }) => Exit::Input,
-        DriveError::Narrow(_)
-        | DriveError::OpenSize { .. }
+        DriveError::Narrow(e) => match **e {
+            NarrowError::Remove(_) | NarrowError::Output { .. } => Exit::Input,
+            NarrowError::NoValue { .. }
+            | NarrowError::NoAxis { .. }
+            | NarrowError::NoIndex { .. }
+            | NarrowError::Stays { .. } => Exit::Usage,
+        },
+        DriveError::OpenSize { .. }
         | DriveError::NoSuchSize { .. }
         | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
         // What only a defect of a pass can bring about.
@@ -386,9 +391,14 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::NoSampleAxis { .. } => "S0205",
         DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
-        DriveError::Narrow(NarrowError::Remove(_)) => "S0411",
-        DriveError::Narrow(NarrowError::Output { .. }) => "S0225",
-        DriveError::Narrow(_) => "S0417",
+        DriveError::Narrow(e) => match **e {
+            NarrowError::Remove(_) => "S0411",
+            NarrowError::Output { .. } => "S0225",
+            NarrowError::NoValue { .. }
+            | NarrowError::NoAxis { .. }
+            | NarrowError::NoIndex { .. }
+            | NarrowError::Stays { .. } => "S0417",
+        },
     }
 }
 

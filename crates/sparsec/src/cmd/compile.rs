@@ -1,7 +1,7 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
 use crate::cli::{ConcessionArgs, Global, PassArgs};
-use crate::cmd::compile_out::{Outcome, original_params, price_of_written, write};
+use crate::cmd::compile_out::{Outcome, estimate_of, original_params, price, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
@@ -19,10 +19,11 @@ use clap::Args;
 use sparsec::drive::{
     Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide, random_inputs, random_removal,
 };
+use sparsec_analysis::Removal;
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
-use sparsec_ir::{Model, Tensor};
+use sparsec_ir::{Facts, Model, Tensor, TensorError};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -178,6 +179,7 @@ impl Job<'_> {
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
         }
+        let notes = self.conceded(&decision.removal);
         let outcome = Outcome {
             decision,
             cut,
@@ -187,7 +189,7 @@ impl Job<'_> {
             measured: None,
             files: LockedFile::of_model(&self.args.model, &self.source.model)?,
             verdict,
-            notes: Vec::new(),
+            notes,
             warnings,
         };
         write(self, &outcome)?;
@@ -214,7 +216,7 @@ impl Job<'_> {
             Pricing::new(self.dense, facts.clone(), self.target, curves.orders(), self.file_bytes(), self.watch);
 
         let yardstick = self.yardstick()?;
-        let limits = resolve(&args.limits, &self.before(&pricing));
+        let limits = resolve(&args.limits, &self.before(&pricing, &facts));
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
             let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
@@ -227,7 +229,9 @@ impl Job<'_> {
             _ => 0.0,
         };
         let best = match args.max_drop {
-            Some(most) if limits.is_empty() => self.fastest_within(most, &pricing, &attempt, &drop)?,
+            Some(most) if limits.is_empty() => {
+                self.fastest_within(most, self.before(&pricing, &facts).latency_ms, &attempt, &drop)?
+            }
             _ => hold(&limits, &attempt)?,
         };
 
@@ -263,6 +267,8 @@ impl Job<'_> {
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
         let metrics = metrics.map(|(y, after)| (y.metric, y.dense, *after));
+        let mut notes = self.conceded(&best.decision.removal);
+        notes.extend(yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())));
         let outcome = Outcome {
             decision: best.decision,
             cut: best.cut,
@@ -272,22 +278,21 @@ impl Job<'_> {
             measured: Some((curves.clone(), &pricing)),
             files,
             verdict: None,
-            notes: yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())).collect(),
+            notes,
             warnings,
         };
         write(self, &outcome)?;
         Ok(if met { Exit::Done } else { Exit::Limits })
     }
 
-    /// The fastest model that loses at most `most` points: the smallest share of the dense latency, halved down by trying.
+    /// The fastest model that loses at most `most` points, where the dense one takes `dense` ms: the smallest share of the dense latency, halved down by trying.
     fn fastest_within(
         &self,
         most: f64,
-        pricing: &Pricing,
+        dense: f64,
         attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError>,
         drop: &dyn Fn(&Attempt) -> f64,
     ) -> Result<Attempt, CliError> {
-        let dense = self.before(pricing).latency_ms;
         let at = |share: f64| attempt(&[Limit { kind: LimitKind::Latency, at_most: share * dense }]);
         let (mut low, mut high) = (0.1, 1.0);
         let mut best = at(high)?;
@@ -302,6 +307,13 @@ impl Job<'_> {
             }
         }
         Ok(best)
+    }
+
+    /// What was given up, and where the cut is not exact.
+    fn conceded(&self, removal: &Removal) -> Vec<String> {
+        let graph = &self.dense.model.graph;
+        let names = Names::of(graph);
+        self.dense.conceded(removal, &|n| names.node(graph, n))
     }
 
     /// Which samples a limit on the loss was judged by.
@@ -324,8 +336,11 @@ impl Job<'_> {
     }
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
-    pub(super) fn before(&self, pricing: &Pricing) -> Price {
-        let canonical = pricing.price(&self.dense.whole());
+    pub(super) fn before(&self, pricing: &Pricing, facts: &Facts) -> Price {
+        let canonical = match &self.dense.original {
+            Some(original) => price(&estimate_of(self, facts, &original.model)),
+            None => pricing.price(&self.dense.whole()),
+        };
         let params = original_params(self, canonical.params as u64) as f64;
         Price { size: self.file_bytes() as f64, params, ..canonical }
     }
@@ -336,13 +351,19 @@ impl Job<'_> {
         let data = self.args.samples.load(path, &self.source.model, self.talk)?;
         let options = RunOptions { batch: 32, threads: self.global.threads() };
         let outputs = first_output(self.runtime.as_ref(), &self.source.model, &data, options, self.talk)?;
+        // Labels name classes by their old numbers; without them, only what stays can be compared.
+        let labelled = data.label().is_some() && !matches!(metric.reference(), Reference::Dense);
+        let outputs = match &self.dense.original {
+            Some(original) if !labelled => original.narrow_output(&outputs).map_err(unreadable(self.source))?,
+            _ => outputs,
+        };
         let reference = match (metric.reference(), data.label()) {
             (Reference::Label | Reference::Either, Some(label)) => label.clone(),
             (Reference::Dense | Reference::Either, _) => outputs.clone(),
             (Reference::Label, None) => return Err(CliError::NoLabels { metric, data: path.clone() }),
         };
         let dense = evaluate(metric, &outputs, &reference)?;
-        Ok(Some(Yardstick { metric, data, reference, dense }))
+        Ok(Some(Yardstick { metric, data, labelled, reference, dense }))
     }
 }
 
@@ -393,10 +414,21 @@ fn drop_unit(metric: Metric) -> &'static str {
     }
 }
 
+/// The error of a first output whose numbers cannot be read.
+fn unreadable(source: &Source) -> impl Fn(TensorError) -> CliError + '_ {
+    move |e| {
+        let graph = &source.model.graph;
+        let value = graph.outputs().first().map_or(String::new(), |v| graph.value(*v).name.clone());
+        CliError::from(DriveError::Output { value, source: e })
+    }
+}
+
 /// A metric with what it is measured on.
 struct Yardstick {
     metric: Metric,
     data: Dataset,
+    /// Whether the reference are labels.
+    labelled: bool,
     reference: Tensor,
     dense: Score,
 }
@@ -404,7 +436,10 @@ struct Yardstick {
 impl Yardstick {
     fn score(&self, job: &Job, model: &Model) -> Result<Score, CliError> {
         let options = RunOptions { batch: 32, threads: job.global.threads() };
-        let outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
+        let mut outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
+        if let (Some(original), true) = (&job.dense.original, self.labelled) {
+            outputs = original.widen_output(&outputs).map_err(unreadable(job.source))?;
+        }
         Ok(evaluate(self.metric, &outputs, &self.reference)?)
     }
 }
@@ -432,7 +467,7 @@ impl LimitRow {
     }
 }
 
-fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
+fn kept(dense: &Prepared, removal: &Removal) -> Vec<u32> {
     let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
     dense.channels.groups.iter().map(stays).collect()
 }

@@ -170,6 +170,42 @@ impl Original {
         self.given_up.get(&(value, u32::try_from(axis).ok()?))
     }
 
+    /// Indices that stay of the first output, and along which axis counted from the last; `None` where it lost nothing.
+    fn first_output(&self) -> Option<(usize, u64, Vec<u32>)> {
+        let output = *self.model.graph.outputs().first()?;
+        let fact = self.facts.get(output);
+        let rank = fact.rank()?;
+        let (axis, given_up) = (0..rank).find_map(|a| Some((a, self.given_up_of(output, a)?)))?;
+        let len = fact.size(axis)?;
+        Some((rank - axis, len, kept(len, given_up)))
+    }
+
+    /// A first output of the original model, of any number of samples, without what was given up of it.
+    pub fn narrow_output(&self, output: &Tensor) -> Result<Tensor, TensorError> {
+        match self.first_output().and_then(|(back, _, kept)| Some((output.dims.len().checked_sub(back)?, kept))) {
+            Some((axis, kept)) => output.gather(axis, &kept),
+            None => Ok(output.clone()),
+        }
+    }
+
+    /// A first output of a narrow model in the sizes of the original, with the lowest number in place of what was given
+    /// up: no such class is ever chosen.
+    pub fn widen_output(&self, output: &Tensor) -> Result<Tensor, TensorError> {
+        let Some((back, len, kept)) = self.first_output() else { return Ok(output.clone()) };
+        let Some(axis) = output.dims.len().checked_sub(back) else { return Ok(output.clone()) };
+        let values = output.to_f64()?;
+        let inner = output.dims[axis + 1..].iter().product::<u64>() as usize;
+        let mut dims = output.dims.clone();
+        dims[axis] = len;
+        let mut out = vec![f64::from(f32::MIN); dims.iter().product::<u64>() as usize];
+        for (i, row) in values.chunks(inner.max(1)).enumerate() {
+            let (outer, at) = (i / kept.len().max(1), i % kept.len().max(1));
+            let to = (outer * len as usize + kept[at] as usize) * inner;
+            out[to..to + inner].copy_from_slice(row);
+        }
+        Tensor::from_f64(output.elem, &dims, &out)
+    }
+
     /// What a user of the narrow model has to know, a line for each axis that lost something.
     pub fn says(&self) -> Vec<String> {
         let graph = &self.model.graph;

@@ -70,7 +70,7 @@ pub enum DriveError {
     Plan(#[from] PlanError),
     /// What a user gives up cannot leave.
     #[error(transparent)]
-    Narrow(#[from] NarrowError),
+    Narrow(Box<NarrowError>),
     /// A removal failed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
@@ -155,10 +155,16 @@ fn open_axes(known: &[String]) -> String {
     }
 }
 
-// Boxed, since the error is by far the largest of all, and every result would have to make room for it.
+// Boxed, as the next one, since the error is by far the largest of all, and every result would have to make room for it.
 impl From<RecoverError> for DriveError {
     fn from(e: RecoverError) -> Self {
         Self::Recover(Box::new(e))
+    }
+}
+
+impl From<NarrowError> for DriveError {
+    fn from(e: NarrowError) -> Self {
+        Self::Narrow(Box::new(e))
     }
 }
 
