@@ -80,7 +80,10 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     };
     let found = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
     let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
-    let narrow = dense.original.as_ref().map(|o| compare_narrow(&dense, o, runtime.as_ref(), &inputs)).transpose()?;
+    let narrow = match &dense.original {
+        Some(original) => Some(compare_narrow(&dense, original, runtime.as_ref(), &inputs)?),
+        None => None,
+    };
     let effect = compare(&dense.model, &pruned, runtime.as_ref(), &inputs)?.max_rel_error;
     let names = Names::of(&dense.model.graph);
     let verified = Verified {
