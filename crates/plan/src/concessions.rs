@@ -23,6 +23,11 @@ impl Concessions {
     pub fn is_empty(&self) -> bool {
         self.allow.is_empty() && self.give_up.is_empty()
     }
+    /// What is given up, as the command line takes it, for the metadata of a model; `None` where nothing is.
+    pub fn given_up(&self) -> Option<String> {
+        let all: Vec<String> = self.give_up.iter().map(GivenUp::to_string).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// Indices of an axis that a user gives up: of an output, or of a table that data looks up.
@@ -93,6 +98,7 @@ mod tests {
         let read: Concessions = serde_saphyr::from_str(yaml).unwrap();
         assert_eq!(read.allow, [Policy::NormalisedWidth]);
         assert_eq!(serde_saphyr::to_string(&read).unwrap(), yaml);
+        assert_eq!(read.given_up().as_deref(), Some("logits:1=0-9, 17"));
         let unknown = serde_saphyr::from_str::<Concessions>("allow: [anything]").unwrap_err().to_string();
         assert!(unknown.contains("`anything` is none of `normalised-width`"), "{unknown}");
     }

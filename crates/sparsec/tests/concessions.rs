@@ -76,8 +76,9 @@ fn classes_and_entries_that_are_given_up_leave_and_the_rest_is_the_same() {
     let (pruned, plan) = (out.join("model.onnx"), out.join("plan.yaml"));
     let verified = json(&["verify", &m, text(&pruned), "--plan", text(&plan), "--json"]);
     assert!(verified["equal"] == true && verified["given_up_error"].as_f64() < Some(1e-5), "{verified}");
-    let shape = &sparsec_onnx::load(&pruned).unwrap().model.graph;
-    let classes = shape.value(shape.outputs()[0]).ty.as_ref().unwrap().to_string();
+    let model = sparsec_onnx::load(&pruned).unwrap().model;
+    assert!(model.meta.contains(&("sparsec.given_up".to_string(), "classes:-1=0, 4; emb:0=2-3".to_string())));
+    let classes = model.graph.value(model.graph.outputs()[0]).ty.as_ref().unwrap().to_string();
     assert_eq!(classes, "float[n,5,4]");
 }
 

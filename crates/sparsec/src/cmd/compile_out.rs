@@ -10,7 +10,7 @@ use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
-use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing};
+use sparsec::drive::{Comparison, Concessions, Curves, Cut, Decision, Pricing};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
@@ -78,7 +78,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     }
     let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
 
-    let model = signed(&outcome.cut.model, &plan_text);
+    let model = signed(&outcome.cut.model, &job.dense.concessions, &plan_text);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
@@ -135,11 +135,12 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
 }
 
 /// The model with what it says of its making.
-fn signed(model: &Model, plan: &str) -> Model {
+fn signed(model: &Model, concessions: &Concessions, plan: &str) -> Model {
     let mut model = model.clone();
     model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
     model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
     model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan.as_bytes())));
+    model.meta.extend(concessions.given_up().map(|given_up| ("sparsec.given_up".to_string(), given_up)));
     model
 }
 
@@ -153,7 +154,7 @@ fn stored_bytes(path: &std::path::Path) -> u64 {
 /// model is written to find its size only where that is limited.
 pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
     // Any plan's hash has the same length.
-    let model = signed(model, "");
+    let model = signed(model, &job.dense.concessions, "");
     let e = estimate_of(job, facts, &model);
     let mut size = e.file_bytes;
     if limits.iter().any(|l| l.kind == LimitKind::Size) {
