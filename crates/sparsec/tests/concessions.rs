@@ -102,7 +102,7 @@ fn what_cannot_be_given_up_is_refused_with_the_reason() {
     let dir = TempDir::new().unwrap();
     let (m, _) = model(&dir);
     let inspect = |given: &str, status: i32, why: &str| fails(&["inspect", &m, "--give-up", given], status, why);
-    inspect("w:1=2", 2, "`w:1:2` cannot be given up: `d` sums over it");
+    inspect("w:1=2", 2, "`w:1:2` cannot be given up: `MatMul → d` sums over it");
     inspect("nothing:1=2", 2, "no such value");
     inspect("classes:7=2", 2, "there is no axis of this number");
     inspect("classes:2=6", 2, "has indices 0-5, and 6 was given up");
