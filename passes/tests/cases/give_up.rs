@@ -34,7 +34,7 @@ fn fixtures_of_giving_up_compute_the_same_for_what_stays() {
         let fixture = fixture(&path);
         let (dense, table) = (fixture.model(), sparsec_ops::table());
         let facts = infer(&dense, &table).facts;
-        let given = slots(&dense, fixture.get("give up").expect("a fixture says what to give up"));
+        let given = slots(&dense, fixture.get("give-up").expect("a fixture says what to give up"));
         let (channels, removal) = give_up(&dense, &facts, &table, given.clone());
         let removal = removal.unwrap_or_else(|e| panic!("{name}: {e:?}"));
         let narrow = remove(&dense, &facts, &table, &channels, &removal).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -92,7 +92,11 @@ fn what_is_summed_over_stays() {
 fn what_would_take_something_else_along_stays() {
     let text = "g (float[n,3] x) => (float[n,8] y) <float[3,4] w = [\"location\": \"random:1\"]>
         { h = MatMul (x, w) y = Concat <axis = 1> (h, h) }";
-    assert!(matches!(refused(text, "y:1: 1"), Tie::With { index: 5, .. }));
+    assert!(matches!(refused(text, "y:1: 1"), Tie::Frozen(f) if f.reason == Reason::GraphOutput));
+    let text = "g (float[n,3] x) => (float[n,2] y)
+        <float[3,4] w = [\"location\": \"random:1\"], float[8,2] v = [\"location\": \"random:2\"]>
+        { h = MatMul (x, w) c = Concat <axis = 1> (h, h) y = MatMul (c, v) }";
+    assert!(matches!(refused(text, "c:1: 1"), Tie::With { index: 5, .. }));
 }
 
 #[test]
