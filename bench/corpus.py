@@ -2,7 +2,7 @@
 """Does sparsec cut any graph, and exactly? Random plans over a folder of models; prints a Markdown table.
 
 usage: bench/corpus.py FOLDER [--ort PATH] [--seeds 1 2 3] [--keep 0.7] [--only NAME …] [--out DIR] [--bin SPARSEC]
-                       [--timeout 300] [--jobs 1] [--reasons] [--skip-passed]
+                       [--timeout 300] [--jobs 1] [--save] [--skip-passed]
 
 FOLDER holds NAME.onnx files, and NAME.npz with sample inputs where random ones would not do. Each is inspected, then for every seed and share compiled to a random plan, and the result
 is verified against the masked model, by ONNX Runtime where --ort names its library. Results are kept in
@@ -177,7 +177,9 @@ def main():
     middle = lambda values: f"{statistics.median(values):.1f} %" if values else "unknown"
     # The time of a small model says nothing of a large one.
     times = [r[1]["analysis_ms"] / 1e3 / (r[1]["slots"] / 1e6) for r in results if r[1].get("slots", 0) >= 100_000]
-    print(f"\n{len(good)} of {len(results)} models are cut exactly by every plan; median share that can leave: "
+    idle = [r[0] for r in good if not any(x["effect"] for x in r[2])]
+    print(f"\n{len(good)} of {len(results)} models are cut exactly by every plan, {len(idle)} of them because no cut changes an "
+          f"output ({', '.join(idle)}); median share that can leave: "
           f"{middle(of('params_prunable', 'params'))} of the parameters, {middle(of('macs_prunable', 'macs'))} of the MACs; "
           f"analysis: {max(times, default=float('nan')):.2f} s per million slots at worst (of models with 100 k and more)")
     failures = {}

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = Target::named_or_file("generic-x86")?;
     println!("groups   MACs to 50 %   time to 60 %   memory to 70 %");
     for groups in [20, 40, 80, 160, 320] {
-        let dense = prepare(&chain(groups)?, None, &Concessions::default(), &Quiet)?;
+        let dense = prepare(&chain(groups)?, sparsec_ops::table(), None, &Concessions::default(), &Quiet)?;
         let facts = dense.bind(&dense.sizes(1, &BTreeMap::new())?);
         let curves = curves(&dense.channels.groups);
         let pricing = Pricing::new(&dense, facts, &target, curves.orders(), 0, &Quiet);

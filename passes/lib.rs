@@ -14,6 +14,7 @@ pub mod canonicalise;
 mod manager;
 mod pipeline;
 pub mod recover;
+pub mod reduce;
 pub mod remove;
 
 pub use manager::{

@@ -14,15 +14,15 @@
 //!
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
-//! Leaves alone: outputs; nodes with subgraphs and operators that the table does not know, which may be random; with a
-//! remark: results of unknown size; what the runtime cannot compute; results that are larger than the constants that go
-//! for them, as widened weights are, or a transposed copy of a matrix that something else reads as it is. What such a
-//! result is computed from stays too: the next run would measure the result against it. The axis algebra looks through
-//! it, so that what is stored once is cut once.
+//! Leaves alone: outputs; nodes with subgraphs, operators that draw random numbers and those that are not known or taught
+//! by the user; with a remark: results of unknown size; what the runtime cannot compute; results that are larger than the
+//! constants that go for them, as a transposed copy of a matrix is that something else reads as it is; weights that are
+//! stored in a narrower type. What such a result is computed from stays too: the next run would measure the result against
+//! it. The axis algebra looks through it, so that what is stored once is cut once.
 
 use super::{bound, does_nothing};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
-use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpTable, Tensor, Use, ValueId, topological};
+use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpDef, OpTable, Relate, Tensor, Use, ValueId, topological};
 use sparsec_runtime::{Runtime, RuntimeError, extract};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub const FOLD_CONSTANTS: PassDef = PassDef {
 
 /// The artifact that the pass computes with.
 pub struct Evaluator(pub Arc<dyn Runtime>);
+
+/// Operators by which a file stores numbers in a narrower type than the graph computes with.
+const UNPACKS: [&str; 2] = ["Cast", "DequantizeLinear"];
 
 /// Bytes that the results of one node may take.
 const MAX_BYTES: u64 = 64 << 20;
@@ -150,7 +153,8 @@ fn foldable(
             Def::Node { node, .. } => found.contains_key(&node),
             _ => false,
         };
-        let known = table.get(&n.domain, &n.op).is_some() && n.subgraphs().next().is_none();
+        let fixed = |d: &OpDef| matches!(d.relate, Relate::By(_) | Relate::Opaque(_));
+        let known = table.get(&n.domain, &n.op).is_some_and(fixed) && n.subgraphs().next().is_none();
         let operands = n.inputs.iter().flatten().count() > 0 && n.inputs.iter().flatten().all(settled);
         let results =
             n.outputs.iter().flatten().count() > 0 && !n.outputs.iter().flatten().any(|v| graph.is_output(*v));
@@ -159,6 +163,7 @@ fn foldable(
         }
         let answer = match refused.get(&node) {
             Some(reason) => Err(reason.clone()),
+            None if unpacks(graph, facts, node) => Err(Refusal::Shape { what: "it is stored in a narrower type" }),
             None => result_bytes(graph, facts, node, total),
         };
         match answer {
@@ -198,6 +203,17 @@ fn foldable(
             found.remove(n);
         });
     }
+}
+
+/// Whether a node gives constant weights in another type than the file stores them in. Runtimes fuse such nodes into
+/// the kernels that read the weights.
+fn unpacks(graph: &Graph, facts: &Facts, node: NodeId) -> bool {
+    let n = graph.node(node);
+    let (Some(&Some(x)), Some(&Some(y))) = (n.inputs.first(), n.outputs.first()) else { return false };
+    let Some(tensor) = graph.constant(x).filter(|t| t.count() > 1) else { return false };
+    let wider = facts.get(y).elem.is_some_and(|e| e.bits() > tensor.elem.bits());
+    let narrow = tensor.elem.holds_weights() && tensor.dims.len() > 1 && wider;
+    UNPACKS.contains(&n.op.as_str()) && (narrow || n.op != "Cast")
 }
 
 /// Bytes of a node's results, unless they are too many. `total` is what constants and results take so far.

@@ -18,8 +18,8 @@
 use super::{contents, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
-    Attr, Attrs, Dim, Edit, Facts, Graph, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError,
-    Type, ValueId, topological,
+    Attr, Attrs, Def, Dim, Edit, Facts, Graph, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Tensor,
+    TensorError, Type, ValueId, topological,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -131,6 +131,14 @@ pub fn remove(
             let cut = cut.map_err(|source| RemoveError::Constant { value: value.name.clone(), source })?;
             if let Some(cut) = cut {
                 out.graph.set_constant(v, cut);
+            }
+        }
+        if let Def::Sparse(tensor) = &value.def {
+            for axis in 0..tensor.dims.len() {
+                let (Some(keep), Def::Sparse(now)) = (kept(v, axis), &out.graph.value(v).def) else { continue };
+                let cut = now.gather(axis, &keep);
+                let cut = cut.map_err(|source| RemoveError::Constant { value: value.name.clone(), source })?;
+                out.graph.set_sparse(v, cut);
             }
         }
         if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape)

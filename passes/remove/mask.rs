@@ -2,72 +2,84 @@
 //!
 //! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
 //! term zero: in the weight where one operand is constant, else by choosing zeros in place of both activations, since
-//! zero times infinity is none.
+//! zero times infinity is none. In quantised nodes zero is the zero point.
 //! A node of which only a policy lets slots go (a normalisation over its width) has no such zeros: it works on the slots
 //! that stay, which are gathered before it and spread out behind it. The masked model defines what such a cut means.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
 use super::cut::{GATHER, RemoveError};
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
-use sparsec_ir::{Attr, Data, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId};
+use sparsec_ir::{Attr, Data, Def, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Slots of one axis that are made zero.
+#[derive(Default)]
+struct Gone {
+    slots: BTreeSet<u32>,
+    /// What zero is there, where the node says so.
+    point: Option<ZeroPoint>,
+}
+
 /// The model with the terms of leaving slots made zero. Shapes stay.
 pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal) -> Result<Model, RemoveError> {
-    let mut weights: BTreeMap<(ValueId, usize), BTreeSet<u32>> = BTreeMap::new();
-    let mut activations: BTreeMap<(sparsec_ir::NodeId, ValueId, usize), BTreeSet<u32>> = BTreeMap::new();
+    let points: BTreeMap<(NodeId, ValueId), ZeroPoint> =
+        channels.zero_points.iter().map(|(n, z)| ((*n, z.value), *z)).collect();
+    let mut weights: BTreeMap<(ValueId, usize), Gone> = BTreeMap::new();
+    let mut operands: BTreeMap<(NodeId, ValueId, usize), Gone> = BTreeMap::new();
     for link in &channels.contractions {
         let (axis, _) = channels.axes.locate(link.b.0);
         let gone: Vec<u32> = leaving(channels, axis, link.b, link.count, removal);
         if gone.is_empty() {
             continue;
         }
-        let sides = [link.b.0, link.a.0].map(|slot| channels.axes.owner(channels.axes.locate(slot).0));
-        let constant = |o: &AxisOwner| matches!(o, AxisOwner::Value(v, _) if model.graph.constant(*v).is_some());
-        let from_base = |slot: u32| slot - channels.axes.slots(channels.axes.locate(slot).0).start;
-        match sides.iter().position(constant) {
-            Some(side) => {
-                let AxisOwner::Value(v, a) = sides[side] else { continue };
-                let start = from_base([link.b.0, link.a.0][side]);
-                let step = [link.b.1, link.a.1][side];
-                weights.entry((v, a as usize)).or_default().extend(gone.iter().map(|i| at(start, step, *i)));
-            }
-            None => {
-                for (side, (slot, step)) in sides.iter().zip([link.b, link.a]) {
-                    let AxisOwner::Value(v, a) = *side else { continue };
-                    let set = activations.entry((link.node, v, a as usize)).or_default();
-                    set.extend(gone.iter().map(|i| at(from_base(slot), step, *i)));
-                }
-            }
+        let side = |row: (u32, i32)| match channels.axes.owner(channels.axes.locate(row.0).0) {
+            AxisOwner::Value(v, axis) => Some((source(model, facts, &points, link.node, v, axis as usize), axis, row)),
+            _ => None,
+        };
+        let sides: Vec<_> = [link.b, link.a].into_iter().filter_map(side).collect();
+        // The value itself is changed where it is constant and what zero is in it is constant too.
+        let fixed = |(node, v): (NodeId, ValueId)| {
+            let constant = |v: ValueId| matches!(model.graph.value(v).def, Def::Constant(_) | Def::Sparse(_));
+            let point = points.get(&(node, v)).and_then(|p| p.point);
+            constant(v) && point.is_none_or(|p| constant(p) && model.graph.value(v).uses.len() == 1)
+        };
+        let one = sides.iter().find(|(s, ..)| fixed(*s));
+        for &((node, v), axis, (first, step)) in one.map_or(sides.as_slice(), std::slice::from_ref) {
+            let start = first - channels.axes.slots(channels.axes.locate(first).0).start;
+            let set = match fixed((node, v)) {
+                true => weights.entry((v, axis as usize)).or_default(),
+                false => operands.entry((node, v, axis as usize)).or_default(),
+            };
+            set.slots.extend(gone.iter().map(|i| at(start, step, *i)));
+            set.point = points.get(&(node, v)).copied();
         }
     }
     let mut out = model.clone();
     for ((v, axis), gone) in weights {
+        if let Def::Sparse(tensor) = &out.graph.value(v).def {
+            let zeroed = tensor.without(axis, &gone.slots);
+            let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
+            out.graph.set_sparse(v, zeroed.map_err(source)?);
+            continue;
+        }
         let tensor = out.graph.constant(v).expect("chosen for being constant").clone();
-        let zeroed = zero(&tensor, axis, &gone);
+        let point = gone.point.and_then(|p| Some((model.graph.constant(p.point?)?, p.axis)));
+        let zeroed = fill(&tensor, axis, &gone.slots, point);
         let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
         out.graph.set_constant(v, zeroed.map_err(source)?);
     }
-    for ((node, v, axis), gone) in activations {
-        let fact = facts.get(v);
-        let (Some(rank), Some(len), Some(elem)) = (fact.rank(), fact.size(axis), fact.elem) else { continue };
-        let stays: Vec<u8> = (0..len as u32).map(|i| u8::from(!gone.contains(&i))).collect();
-        let dims: Vec<u64> = (0..rank).map(|a| if a == axis { len } else { 1 }).collect();
-        let name = model.graph.value(v).name.clone();
-        let broken = |source| RemoveError::Constant { value: name.clone(), source };
-        let stays = Tensor::raw(ElemType::Bool, dims, stays.into()).map_err(broken)?;
-        let zero = Tensor::from_f64(elem, &[], &[0.0]).map_err(broken)?;
-        let stays = out.graph.add_constant(&format!("{name}_stays"), stays);
-        let zero = out.graph.add_constant(&format!("{name}_zero"), zero);
-        let choice = Node::new("Where").input(stays).input(v).input(zero);
-        let choice = out.graph.add_node(choice, &[&format!("{name}_masked")]);
-        let masked = out.graph.node(choice).outputs[0];
+    for ((node, v, axis), gone) in operands {
+        let source = |source| RemoveError::Constant { value: model.graph.value(v).name.clone(), source };
+        // An earlier axis of the same operand may have been masked: its result is masked further.
+        let position = model.graph.node(node).inputs.iter().position(|o| *o == Some(v));
+        let Some(from) = position.and_then(|i| out.graph.node(node).inputs[i]) else { continue };
+        let Some(masked) = masked(&mut out, facts, v, from, axis, &gone).map_err(source)? else { continue };
         for u in model.graph.value(v).uses.clone() {
             if let Use::Operand(n, i) = u
                 && n == node
             {
-                out.graph.set_operand(n, i, masked);
+                out.graph.set_operand(n, i, Some(masked));
             }
         }
     }
@@ -118,6 +130,76 @@ fn picked(model: &mut Model, value: ValueId, axis: usize, indices: &[i64], what:
     let pick = Node::new(GATHER).input(value).input(at).attr("axis", Attr::Int(axis as i64));
     let pick = model.graph.add_node(pick, &[&name]);
     model.graph.node(pick).outputs[0].expect("the result was named")
+}
+
+/// The operand to mask in place of `v` in `node`: where `v` is computed element by element from a value whose zero is
+/// known, that value. A weight that the graph casts or dequantises is masked at its source, and runtimes still see the
+/// pattern that they fuse.
+fn source(
+    model: &Model,
+    facts: &Facts,
+    points: &BTreeMap<(NodeId, ValueId), ZeroPoint>,
+    mut node: NodeId,
+    mut v: ValueId,
+    axis: usize,
+) -> (NodeId, ValueId) {
+    while points.get(&(node, v)).is_none_or(|p| p.point.is_none()) {
+        let Some(producer) = model.graph.producer(v) else { break };
+        let Some(&Some(x)) = model.graph.node(producer).inputs.first() else { break };
+        let (of_x, of_v) = (facts.get(x), facts.get(v));
+        if !points.contains_key(&(producer, x)) || of_x.rank() != of_v.rank() || of_x.size(axis) != of_v.size(axis) {
+            break;
+        }
+        (node, v) = (producer, x);
+    }
+    (node, v)
+}
+
+/// `from`, a form of `v`, with zeros chosen for the slots `gone` of `axis`. `None` where the shape is not known.
+fn masked(
+    out: &mut Model,
+    facts: &Facts,
+    v: ValueId,
+    from: ValueId,
+    axis: usize,
+    gone: &Gone,
+) -> Result<Option<ValueId>, TensorError> {
+    let fact = facts.get(v);
+    let (Some(rank), Some(len), Some(elem)) = (fact.rank(), fact.size(axis), fact.elem) else { return Ok(None) };
+    let along = |axis: usize, len: u64| (0..rank).map(|a| if a == axis { len } else { 1 }).collect::<Vec<u64>>();
+    let stays = (0..len as u32).map(|i| !gone.slots.contains(&i));
+    let name = out.graph.value(v).name.clone();
+    let point = gone.point.and_then(|p| Some((p.point?, p.axis)));
+    let bits: Vec<u8> = stays.map(u8::from).collect();
+    let keep = Tensor::raw(ElemType::Bool, along(axis, len), bits.into())?;
+    let keep = out.graph.add_constant(&format!("{name}_mask"), keep);
+    let zero = match point {
+        Some((point, None)) => point,
+        Some((point, Some(along_axis))) => match out.graph.constant(point).cloned() {
+            Some(t) => {
+                let dims = if t.count() == 1 { Vec::new() } else { along(along_axis as usize, t.count()) };
+                out.graph.add_constant(&format!("{name}_zero"), Tensor { dims, external: None, ..(*t).clone() })
+            }
+            None => point,
+        },
+        None => {
+            let bytes = vec![0u8; elem.raw_len(1).unwrap_or(0) as usize];
+            out.graph.add_constant(&format!("{name}_zero"), Tensor::raw(elem, Vec::new(), bytes.into())?)
+        }
+    };
+    // Runtimes choose between wide numbers only.
+    let wide = (elem != ElemType::U8 && elem.is_int()).then_some(ElemType::I32);
+    let cast = |out: &mut Model, v: ValueId, to: Option<ElemType>| {
+        let Some(to) = to else { return v };
+        let node = Node::new("Cast").input(v).attr("to", Attr::Int(i64::from(to.code())));
+        let id = out.graph.add_node(node, &[&format!("{name}_cast")]);
+        out.graph.node(id).outputs[0].expect("the result was named")
+    };
+    let (from, zero) = (cast(out, from, wide), cast(out, zero, wide));
+    let node = Node::new("Where").input(keep).input(from).input(zero);
+    let id = out.graph.add_node(node, &[&format!("{name}_masked")]);
+    let chosen = out.graph.node(id).outputs[0].expect("the result was named");
+    Ok(Some(cast(out, chosen, wide.map(|_| elem))))
 }
 
 /// Puts the weights of a pruned model back into the shapes of the original: what a plan kept comes from `pruned`, what
@@ -186,16 +268,39 @@ fn leaving(channels: &Channels, axis: AxisId, row: (u32, i32), count: u32, remov
     (0..count).filter(leaves).collect()
 }
 
-fn zero(tensor: &Arc<Tensor>, axis: usize, gone: &BTreeSet<u32>) -> Result<Tensor, TensorError> {
-    let mut values = tensor.to_f64()?;
-    let inner: usize = tensor.dims[axis + 1..].iter().product::<u64>() as usize;
-    let len = tensor.dims[axis] as usize;
-    for (i, v) in values.iter_mut().enumerate() {
-        if gone.contains(&((i / inner % len) as u32)) {
-            *v = 0.0;
+/// The tensor with the slots `gone` of `axis` made zero: all bits, or what `point` (a tensor, and the axis that it runs
+/// along) says.
+fn fill(
+    tensor: &Arc<Tensor>,
+    axis: usize,
+    gone: &BTreeSet<u32>,
+    point: Option<(&Arc<Tensor>, Option<u32>)>,
+) -> Result<Tensor, TensorError> {
+    let mut bytes = tensor.bytes()?.to_vec();
+    let bits = tensor.elem.bits() as usize;
+    let stride = |axis: usize| tensor.dims[axis + 1..].iter().product::<u64>() as usize;
+    let along = |i: usize, axis: usize| i / stride(axis) % tensor.dims[axis] as usize;
+    let (inner, len) = (stride(axis), tensor.dims[axis] as usize);
+    let zeros = match point {
+        Some((p, _)) if p.elem != tensor.elem => {
+            return Err(TensorError::Elem { elem: p.elem, wanted: "a zero point" });
+        }
+        Some((p, _)) => p.bytes()?.clone(),
+        None => vec![0; bits.div_ceil(8)].into(),
+    };
+    for i in (0..tensor.count() as usize).filter(|i| gone.contains(&((i / inner % len) as u32))) {
+        let which = match point {
+            Some((p, Some(a))) if p.count() > 1 => along(i, a as usize),
+            _ => 0,
+        };
+        // Elements are bits, lowest first, and may share a byte.
+        for bit in 0..bits {
+            let (from, to) = (which * bits + bit, i * bits + bit);
+            let one = zeros.get(from / 8).is_some_and(|b| b >> (from % 8) & 1 == 1);
+            bytes[to / 8] = bytes[to / 8] & !(1 << (to % 8)) | u8::from(one) << (to % 8);
         }
     }
-    Tensor::from_f64(tensor.elem, &tensor.dims, &values)
+    Tensor::raw(tensor.elem, tensor.dims.clone(), bytes.into())
 }
 
 /// `old` with the elements that lie on `kept` indices of every axis taken from `new`, in order.

@@ -18,7 +18,8 @@ pub(super) fn guard(
     now: &mut Inferred,
     follows: &BTreeSet<(NodeId, usize)>,
 ) -> Result<(), RemoveError> {
-    for (v, value) in model.graph.values() {
+    // A constant is cut along axes that relations speak of; what holds sizes is frozen, or follows.
+    for (v, value) in model.graph.values().filter(|(v, _)| model.graph.constant(*v).is_none()) {
         let old = &before.get(v).content;
         if old.is_none() || *old == now.facts.get(v).content {
             continue;

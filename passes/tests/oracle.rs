@@ -1,6 +1,7 @@
 //! Random graphs, random plans: removing equals masking.
 //!
-//! `PROPTEST_CASES` asks for more cases; `SPARSEC_ORT` adds ONNX Runtime to tract.
+//! `PROPTEST_CASES` asks for more cases and `SPARSEC_SEED` (0 to 255) for others; `SPARSEC_ORT` adds ONNX Runtime to tract.
+//! A graph that fails shrinks by its number of steps, then by reduction.
 
 mod cases;
 mod common;
@@ -9,9 +10,11 @@ use common::{Keep, Subject, runtimes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use sparsec_analysis::{audit, channels};
-use sparsec_ir::Policy;
+use sparsec_ir::{Model, Policy, Type};
+use sparsec_passes::reduce::{Judgement, reduce};
 use sparsec_passes::{Manager, Step, find};
 use sparsec_plan::Plan;
+use sparsec_runtime::Runtime;
 use sparsec_testkit::{Random, full, random_inputs, random_model};
 use std::cell::Cell;
 
@@ -32,6 +35,62 @@ fn graphs() -> impl Strategy<Value = (u64, usize)> {
     (any::<u64>().no_shrink(), 1usize..14)
 }
 
+/// What the oracle says of a model with the random plan of a seed, if anything.
+fn oracle(model: &Model, plan: u64, keep: Keep, runtimes: &[Box<dyn Runtime>]) -> Option<String> {
+    let typed = |v| matches!(&model.graph.value(v).ty, Some(Type::Tensor { shape: Some(_), .. }));
+    if !model.graph.inputs().all(typed) {
+        return None;
+    }
+    let subject = Subject::of(model.clone());
+    let removal = subject.removal(&mut Random::new(plan), keep);
+    subject.check(&removal, runtimes, &random_inputs(model, plan, 2)).err()
+}
+
+/// What is wrong without names and numbers: what stays the same when a model shrinks.
+fn kind(why: &str) -> String {
+    why.split('`')
+        .step_by(2)
+        .collect::<String>()
+        .chars()
+        .filter(|c| !c.is_ascii_digit() && !"-.e".contains(*c))
+        .collect()
+}
+
+/// The smallest model found of which the same is said.
+fn smallest(model: &Model, why: &str, said: &dyn Fn(&Model) -> Option<String>) -> Subject {
+    const MOST: u32 = 2000;
+    let mut tried = 0;
+    let mut judge = |m: &Model| {
+        tried += 1;
+        match said(m) {
+            _ if tried > MOST => Judgement::Stop,
+            Some(now) if kind(&now) == kind(why) => Judgement::Keep,
+            _ => Judgement::Reject,
+        }
+    };
+    Subject::of(reduce(model, &sparsec_ops::table(), &mut judge).model)
+}
+
+#[test]
+fn a_failing_case_shrinks_to_the_nodes_that_matter() {
+    // A made-up defect: a sigmoid and a convolution in one graph.
+    let said = |m: &Model| {
+        let subject = Subject::of(m.clone());
+        let has = |op: &str| subject.model.graph.nodes().any(|(_, n)| n.op == op);
+        (has("Sigmoid") && has("Conv")).then(|| format!("`{}` is wrong in {} places", "any", m.graph.nodes().count()))
+    };
+    let mut cases = 0;
+    for seed in 0..40 {
+        let model = random_model(seed, 10);
+        if let Some(why) = said(&model) {
+            let small = smallest(&model, &why, &said).model;
+            assert!(small.graph.nodes().count() <= 2, "seed {seed}: {}", sparsec_testkit::full(&small));
+            cases += 1;
+        }
+    }
+    assert!(cases >= 5, "only {cases} cases");
+}
+
 #[test]
 fn the_pruned_model_equals_the_masked_one() {
     let runtimes = runtimes();
@@ -42,6 +101,8 @@ fn the_pruned_model_equals_the_masked_one() {
         let removal = subject.removal(&mut Random::new(plan), keep);
         let inputs = random_inputs(&subject.model, plan, 2);
         let verdict = subject.check(&removal, &runtimes, &inputs).map_err(|why| {
+            let subject = smallest(&subject.model, &why, &|model| oracle(model, plan, keep, &runtimes));
+            let removal = subject.removal(&mut Random::new(plan), keep);
             let plan = Plan::of(&subject.channels, &removal).to_yaml().unwrap_or_default();
             let head: String =
                 format!("seed {seed}, {steps} steps: {why}\n{plan}").lines().map(|l| format!("# {l}\n")).collect();

@@ -256,9 +256,99 @@ def unsorted():
                      h.make_node("Relu", ["late"], ["middle"], name="second"), h.make_node("Neg", ["x"], ["late"], name="first")])
 
 
+def weights(name, *shape, seed=0):
+    return raw(name, T.FLOAT, shape, (np.random.RandomState(seed).randn(*shape) * 0.3).astype("f4").tobytes())
+
+
+def layers(x=T.FLOAT, first=None, middle=None, inits=None, info=(), **more):
+    """Two convolutions that channels are cut between."""
+    nodes = [first or h.make_node("Conv", ["x", "w", "b"], ["a"], "first", pads=[1] * 4),
+             middle or h.make_node("Relu", ["a"], ["r"], "middle"), h.make_node("Conv", ["r", "v"], ["y"], "last")]
+    inits = inits or [weights("w", 8, 3, 3, 3), weights("b", 8), weights("v", 4, 8, 1, 1)]
+    more.setdefault("opset_imports", [h.make_opsetid("", 17)])
+    return model(h.make_graph(nodes, "g", [value("x", x, (1, 3, 6, 6))], [value("y", shape=(1, 4, 6, 6))], initializer=inits,
+                              value_info=list(info)), ir_version=8, **more)
+
+
+def nested(depth):
+    last = h.make_graph([h.make_node("Identity", ["x"], ["r"])], "last", [], [h.make_tensor_value_info("r", T.FLOAT, None)])
+    for i in range(depth):
+        node = h.make_node("If", ["c"], [f"r{i}"], then_branch=last, else_branch=last if i == 0 else h.make_graph(
+            [h.make_node("Neg", ["x"], [f"n{i}"])], "else", [], [h.make_tensor_value_info(f"n{i}", T.FLOAT, None)]))
+        last = h.make_graph([node], f"level{i}", [], [h.make_tensor_value_info(f"r{i}", T.FLOAT, None)])
+    return last.node[0]
+
+
+def odd():
+    """Files that are legal and odd, or wrong in what their nodes mean: what each deserves is in crates/sparsec/tests/hostile.rs."""
+    def put(name, m):
+        with open(os.path.join(HERE, "hostile", f"{name}.onnx"), "wb") as f:
+            f.write(m if isinstance(m, bytes) else m.SerializeToString(deterministic=True))
+    whole = layers().SerializeToString(deterministic=True)
+    put("truncated", whole[:len(whole) * 6 // 10])
+    put("truncated_varint", bytes([0x08, 0x0a, 0x3a, 0xff]))
+    put("wrong_wire_type", bytes([0x08, 0x0a, 0x38, 0x01]))
+    put("not_protobuf", b"\x89PNG\r\n\x1a\n" + bytes(range(64)))
+    put("empty_file", b"")
+    put("nodes_of_one_name", layers(first=h.make_node("Conv", ["x", "w", "b"], ["a"], "last", pads=[1] * 4)))
+    put("huge_constant", model(h.make_graph(
+        [h.make_node("ConstantOfShape", ["s"], ["c"]), h.make_node("ReduceSum", ["c"], ["t"], keepdims=0),
+         h.make_node("Add", ["x", "t"], ["y"])], "g", [value("x", shape=(4,))], [value("y", shape=(4,))],
+        initializer=[h.make_tensor("s", T.INT64, [3], [1000] * 3)])))
+    deep = nested(30)
+    put("deep_if", model(h.make_graph([deep], "g", [value("x"), value("c", T.BOOL, ())],
+                                      [h.make_tensor_value_info(deep.output[0], T.FLOAT, None)])))
+    again = h.make_function("local", "Again", ["p"], ["q"], [h.make_node("Again", ["p"], ["q"], domain="local")],
+                            [h.make_opsetid("local", 1)])
+    put("recursive_function", layers(middle=h.make_node("Again", ["a"], ["r"], domain="local"), functions=[again],
+                                     opset_imports=[h.make_opsetid("", 17), h.make_opsetid("local", 1)]))
+    mystery = h.make_node("Mystery", ["a"], ["r"], domain="org.example", depth=3)
+    put("unknown_operator", layers(middle=mystery, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("org.example", 7)]))
+    put("domain_not_imported", layers(middle=mystery))
+    put("future_opset", layers(opset_imports=[h.make_opsetid("", 999)]))
+    sick = np.ones((8, 3, 3, 3), np.float32)
+    sick[1, 2] = np.nan
+    put("nan_weights", layers(inits=[raw("w", T.FLOAT, sick.shape, sick.tobytes()), weights("b", 8), weights("v", 4, 8, 1, 1)]))
+    put("empty_graph", model(h.make_graph([], "g", [value("x")], [value("x")])))
+    put("zero_sized", model(h.make_graph(
+        [h.make_node("Concat", ["x", "none"], ["c"], axis=0), h.make_node("MatMul", ["c", "w"], ["y"])], "g",
+        [value("x", shape=(2, 3))], [value("y", shape=(2, 4))], initializer=[raw("none", T.FLOAT, [0, 3], b""), weights("w", 3, 4)])))
+    thin = h.make_graph([h.make_node("MatMul", ["x", "w"], ["h"]), h.make_node("Relu", ["h"], ["r"]), h.make_node("MatMul", ["r", "v"], ["y"])],
+                        "g", [value("x", shape=(2, 6))], [value("y", shape=(2, 3))], initializer=[weights("v", 8, 3)])
+    at = [i for i in range(48) if i % 3]
+    thin.sparse_initializer.append(h.make_sparse_tensor(h.make_tensor("w", T.FLOAT, [len(at)], [0.1 * i - 2 for i in at]),
+                                                        h.make_tensor("w_at", T.INT64, [len(at)], at), [6, 8]))
+    put("sparse_initialiser", model(thin))
+    beyond = h.make_graph([h.make_node("MatMul", ["x", "w"], ["y"])], "g", [value("x", shape=(2, 6))], [value("y", shape=(2, 3))])
+    beyond.sparse_initializer.append(h.make_sparse_tensor(h.make_tensor("w", T.FLOAT, [1], [1]), h.make_tensor("w_at", T.INT64, [1], [18]), [6, 3]))
+    put("sparse_outside", model(beyond))
+    put("int4_weights", model(h.make_graph(
+        [h.make_node("DequantizeLinear", ["w", "s"], ["f"], axis=1), h.make_node("MatMul", ["x", "f"], ["y"])], "g",
+        [value("x", shape=(2, 5))], [value("y", shape=(2, 3))], initializer=[raw("w", T.INT4, [5, 3], bytes(range(8))), weights("s", 3)])))
+    put("float8_weights", model(h.make_graph(
+        [h.make_node("Cast", ["w"], ["f"], to=T.FLOAT), h.make_node("MatMul", ["x", "f"], ["y"])], "g", [value("x", shape=(2, 5))],
+        [value("y", shape=(2, 3))], initializer=[raw("w", T.FLOAT8E4M3FN, [5, 3], bytes(range(15)))])))
+    put("strings", model(h.make_graph(
+        [h.make_node("Gather", ["words", "i"], ["y"])], "g", [value("i", T.INT64, (2,))], [value("y", T.STRING, (2,))],
+        initializer=[T(name="words", data_type=T.STRING, dims=[3], string_data=[b"a", b"\xff\xfe\x00", "ü".encode()])])))
+    listed = layers()
+    for t in listed.graph.initializer:
+        listed.graph.input.append(h.make_tensor_value_info(t.name, t.data_type, t.dims))
+    listed.ir_version, listed.opset_import[0].version = 3, 9
+    put("initialiser_is_input", listed)
+    put("output_twice", ordinary(outputs=[value("y"), value("y")]))
+    put("empty_optionals", model(h.make_graph(
+        [h.make_node("Clip", ["x", "", "top"], ["c"]), h.make_node("Dropout", ["c"], ["y", ""]), h.make_node("Neg", ["c"], ["unread"])],
+        "g", [value("x")], [value("y")], initializer=[h.make_tensor("top", T.FLOAT, [], [6.0])])))
+    put("strides_is_float", layers(first=h.make_node("Conv", ["x", "w", "b"], ["a"], "first", pads=[1] * 4, strides=1.5)))
+    put("lying_shape", layers(info=[value("r", shape=(1, 9, 6, 6))]))
+    put("mixed_types", layers(x=T.DOUBLE))
+
+
 for make in (subgraphs, functions, types, everything_else, old, unsorted):
     write(f"{make.__name__}.onnx", make())
 external()
 hostile()
+odd()
 with open(os.path.join(HERE, "tensor.pb"), "wb") as f:
     f.write(h.make_tensor("named", T.FLOAT16, [2], [1.0, -2.0]).SerializeToString())

@@ -8,7 +8,7 @@ use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
 use crate::solve::{Freeze, Solution, solve};
 use crate::table::Table;
-use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, topological};
+use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, ZeroPoint, topological};
 use std::collections::BTreeMap;
 
 /// Position of a unit in [`Channels::units`].
@@ -84,6 +84,8 @@ pub struct Channels {
     pub allowed: Allowed,
     /// Nodes that a policy lets compute something else where slots of their axes leave.
     pub inexact: Vec<Inexact>,
+    /// Operands of a node that stand for zero by another number.
+    pub zero_points: Vec<(NodeId, ZeroPoint)>,
     cuts: Vec<AxisCut>,
     pub(crate) solution: Solution,
 }
@@ -124,10 +126,11 @@ pub fn channels(model: &Model, facts: &Facts, table: &OpTable) -> Channels {
 pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed: Allowed) -> Channels {
     let mut axes = Axes::of(&model.graph, facts);
     let mut statements = collect(model, facts, table, &allowed, &mut axes);
+    let zero_points = std::mem::take(&mut statements.zero_points);
     let inexact = std::mem::take(&mut statements.inexact);
     let solution = solve(&mut axes, statements);
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
-    let mut out = Channels { axes, contractions, solution, allowed, inexact, ..Channels::default() };
+    let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
     out
@@ -311,12 +314,12 @@ impl Channels {
     }
 }
 
-/// Whether a constant is a parameter: floating point and not a scalar.
+/// Whether a constant is a parameter: of a type that holds weights, and not a scalar.
 fn is_weight(t: &sparsec_ir::Tensor) -> bool {
-    t.elem.is_float() && !t.dims.is_empty()
+    t.elem.holds_weights() && !t.dims.is_empty()
 }
 
-/// Floating constants in order of their first use by a node in topological order.
+/// Weights in order of their first use by a node in topological order.
 fn weight_order(model: &Model) -> BTreeMap<ValueId, usize> {
     let mut out = BTreeMap::new();
     let order: Vec<NodeId> = topological(&model.graph).unwrap_or_default();

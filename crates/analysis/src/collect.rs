@@ -5,6 +5,7 @@ use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::shapes::node_ref;
 use sparsec_ir::{
     AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId,
+    ZeroPoint, given,
 };
 use std::collections::BTreeSet;
 
@@ -60,6 +61,8 @@ pub(crate) struct Statements {
     pub(crate) marks: Vec<Mark>,
     /// Nodes that a policy lets compute something else where slots leave.
     pub(crate) inexact: Vec<Inexact>,
+    /// Operands that stand for zero by another number.
+    pub(crate) zero_points: Vec<(NodeId, ZeroPoint)>,
 }
 
 /// Collects the statements of all nodes; grows `axes` by the virtual axes of their relations.
@@ -81,12 +84,15 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, allowed: &A
     }
     for (id, node) in graph.nodes() {
         for v in graph.captures(id) {
-            freeze_value(axes, facts, v, &Reason::Captured, Some(id), &mut out.marks);
+            freeze_value(axes, facts, v, &Reason::Captured { op: node.op_name() }, Some(id), &mut out.marks);
         }
         let mut relations = Relations::default();
         let said = match table.get(&node.domain, &node.op).map(|d| d.relate) {
             Some(Relate::By(rule)) => rule(&node_ref(model, facts, id), &mut relations).map_err(|e| e.to_string()),
-            Some(Relate::Opaque(why)) => Err(why.to_string()),
+            Some(Relate::Given(words)) => {
+                given::relate(words, &node_ref(model, facts, id), &mut relations).map_err(|e| e.to_string())
+            }
+            Some(Relate::Opaque(why) | Relate::Drawn(why)) => Err(why.to_string()),
             None => Err("sparsec does not know this operator".to_string()),
         };
         let operands: BTreeSet<ValueId> = node.inputs.iter().chain(&node.outputs).flatten().copied().collect();
@@ -102,6 +108,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, allowed: &A
         for &axis in virtuals.iter().flatten().filter(|x| axes.len(**x) == 1) {
             out.marks.push(Mark { slots: axes.slots(axis), reason: Reason::SingleSlot, node: Some(id) });
         }
+        out.zero_points.extend(relations.zero_points.iter().map(|z| (id, *z)));
         let mut spoken = BTreeSet::new();
         for relation in &relations.all {
             state((&*axes, &virtuals), relation, (id, allowed), &mut spoken, &mut out);

@@ -76,6 +76,10 @@ pub fn infer_node(model: &Model, table: &OpTable, id: NodeId, out: &mut Inferred
     let node = graph.node(id);
     let facts = match table.get(&node.domain, &node.op).map(|d| d.shape) {
         Some(ShapeRule::By(rule)) => rule(&node_ref(model, &out.facts, id)).map_err(|e| e.to_string()),
+        Some(ShapeRule::Like(operand)) => node_ref(model, &out.facts, id)
+            .need_input(operand)
+            .map(|x| vec![x.fact.clone().with_content(None); node.outputs.len()])
+            .map_err(|e| e.to_string()),
         Some(ShapeRule::Unknown(why)) => Err(why.to_string()),
         None => Err("the operator is not known".to_string()),
     };

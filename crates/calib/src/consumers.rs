@@ -76,6 +76,9 @@ pub fn consumers(model: &Model, facts: &Facts, table: &OpTable, channels: &Chann
         let (AxisOwner::Value(x, axis), AxisOwner::Value(w, w_axis)) = (owner(link.a.0), owner(link.b.0)) else {
             continue;
         };
+        if link.a == link.b {
+            continue; // absorbed: nothing weighs the channels against each other
+        }
         let (x, axis, w, w_axis) = match (model.graph.constant(x), model.graph.constant(w)) {
             (None, _) => (x, axis, w, w_axis),
             (Some(_), None) => (w, w_axis, x, axis),

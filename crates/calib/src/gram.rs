@@ -50,7 +50,11 @@ impl Gram {
 
 /// The tensor as observations × channels, `axis` being the channel axis.
 pub fn rows(tensor: &Tensor, axis: usize) -> Result<Vec<f32>, sparsec_ir::TensorError> {
-    let values = tensor.to_f32()?;
+    let values: Vec<f32> = if tensor.elem.is_float() {
+        tensor.to_f32()?
+    } else {
+        tensor.numbers()?.into_iter().map(|v| v as f32).collect()
+    };
     let channels = tensor.dims[axis] as usize;
     let inner: usize = tensor.dims[axis + 1..].iter().product::<u64>() as usize;
     if inner == 1 {

@@ -25,9 +25,9 @@ pub(crate) fn constant(graph: &Graph, facts: &Facts, value: ValueId) -> (u64, u6
     }
 }
 
-/// Whether elements of a constant are parameters: floating point and not a scalar.
+/// Whether elements of a constant are parameters: of a type that holds weights, and not a scalar.
 pub(crate) fn holds_parameters(elem: ElemType, rank: usize) -> bool {
-    elem.is_float() && rank >= 1
+    elem.holds_weights() && rank >= 1
 }
 
 /// Parameters and bytes of a tensor that no plan changes.

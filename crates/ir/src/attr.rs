@@ -45,6 +45,26 @@ pub enum Attr {
 }
 
 impl Attr {
+    /// What it is, for messages: `an integer`, `floats`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Attr::Float(_) => "a float",
+            Attr::Int(_) => "an integer",
+            Attr::String(_) => "a string",
+            Attr::Tensor(_) => "a tensor",
+            Attr::SparseTensor(_) => "a sparse tensor",
+            Attr::Graph(_) => "a graph",
+            Attr::Type(_) => "a type",
+            Attr::Floats(_) => "floats",
+            Attr::Ints(_) => "integers",
+            Attr::Strings(_) => "strings",
+            Attr::Tensors(_) => "tensors",
+            Attr::SparseTensors(_) => "sparse tensors",
+            Attr::Graphs(_) => "graphs",
+            Attr::Types(_) => "types",
+            Attr::Ref { .. } => "an attribute of the function",
+        }
+    }
     /// The dense constant that the attribute spells: a tensor as it is, numbers and strings as a scalar, lists of them
     /// as a vector; `None` for everything else.
     pub fn as_tensor(&self) -> Option<Arc<Tensor>> {

@@ -95,6 +95,11 @@ impl ElemType {
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64)
     }
+    /// Whether tensors of this type hold weights: what is trained, or a quantised form of it. Whole numbers of 16 bits
+    /// and more are indices, sizes and accumulators.
+    pub fn holds_weights(self) -> bool {
+        self.is_float() || (self.bits() <= 8 && !matches!(self, Self::Bool | Self::String))
+    }
     /// Whether values are whole numbers that fit 64 bits.
     pub fn is_int(self) -> bool {
         matches!(

@@ -28,7 +28,8 @@ impl Fact {
     }
     /// Everything there is to know of a constant.
     pub fn of(tensor: &Tensor) -> Self {
-        let small = tensor.elem.is_int() && tensor.count() <= MAX_CONTENT && tensor.dims.len() <= 1;
+        let sizes = tensor.elem.is_int() && (tensor.elem == ElemType::Bool || !tensor.elem.holds_weights());
+        let small = sizes && tensor.count() <= MAX_CONTENT && tensor.dims.len() <= 1;
         let content = if small { tensor.to_i64().ok() } else { None };
         Self {
             elem: Some(tensor.elem),

@@ -393,6 +393,14 @@ impl Graph {
         meta.push((key.to_string(), value.to_string()));
         self.revision += 1;
     }
+    /// Removes what a node says for people only: its name, documentation string and `metadata_props`.
+    pub fn strip_node(&mut self, node: NodeId) {
+        let n = self.node_mut(node);
+        n.name.clear();
+        n.doc.clear();
+        n.meta.clear();
+        self.revision += 1;
+    }
     /// Makes `operand` of `node` read `value`; the operand list grows where it is too short.
     pub fn set_operand(&mut self, node: NodeId, operand: usize, value: Option<ValueId>) {
         let inputs = &mut self.node_mut(node).inputs;
@@ -499,6 +507,22 @@ impl Graph {
             self.drop_value(v);
         }
         self.nodes[node.index()] = None;
+        self.revision += 1;
+    }
+    /// Replaces a sparse constant.
+    pub fn set_sparse(&mut self, value: ValueId, tensor: SparseTensor) {
+        debug_assert!(matches!(self.value(value).def, Def::Sparse(_)), "only a sparse constant is replaced by one");
+        self.value_mut(value).def = Def::Sparse(tensor.into());
+        self.revision += 1;
+    }
+    /// Makes `value`, computed so far by a node, an input of this type; the node stays, with that result left out.
+    pub fn detach_as_input(&mut self, value: ValueId, ty: Type) {
+        if let Def::Node { node, index } = self.value(value).def {
+            self.node_mut(node).outputs[index] = None;
+        }
+        let v = self.value_mut(value);
+        (v.def, v.ty) = (Def::Input, Some(ty));
+        self.listed_inputs.push(value);
         self.revision += 1;
     }
     /// Makes `value`, computed so far by a node, a constant; the node stays, with that result left out.

@@ -21,6 +21,7 @@ mod dim;
 mod draw;
 mod elem;
 mod fact;
+pub mod given;
 mod graph;
 mod id;
 mod model;
@@ -46,14 +47,14 @@ pub use id::{Id, IdMap, NodeId, ValueId};
 pub use model::{Extra, Function, Model, OpsetImport};
 pub use node_ref::{NodeRef, Operand};
 pub use op::{
-    Affine, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, Normalised, ONNX, OpDef, OpError, OpTable,
+    Affine, Alike, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, Normalised, ONNX, OpDef, OpError, OpTable,
     Relate, Resize, ShapeRule, Window, Work, WorkRule,
 };
 pub use order::{cycle, topological};
 pub use policy::Policy;
 pub use reason::Reason;
-pub use relation::{AxisRef, LinkKind, Relation, Relations, Row};
+pub use relation::{AxisRef, LinkKind, Relation, Relations, Row, ZeroPoint};
 pub use resize::{Edit, Resized};
-pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError};
+pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError, element_count};
 pub use ty::Type;
 pub use verify::{Invariant, Violation, verify};

@@ -119,7 +119,10 @@ impl<'g> NodeRef<'g> {
     ) -> Result<Option<T>, OpError> {
         match self.node().attrs.get(name) {
             None => Ok(None),
-            Some(a) => read(a).map(Some).ok_or_else(|| OpError::BadAttribute { name: name.to_string(), expected }),
+            Some(a) => {
+                let found = a.kind();
+                read(a).map(Some).ok_or_else(|| OpError::AttributeType { name: name.to_string(), expected, found })
+            }
         }
     }
     /// Axes that later operator sets take as operand `operand` and earlier ones as attribute `name`.

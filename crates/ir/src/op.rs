@@ -1,5 +1,6 @@
 //! What can be said about an operator.
 
+use crate::given::Word;
 use crate::{Edit, Fact, Node, NodeRef, Relations, Resized};
 use thiserror::Error;
 
@@ -35,6 +36,8 @@ pub struct OpDef {
 pub enum ShapeRule {
     /// Computed.
     By(fn(&NodeRef) -> Result<Vec<Fact>, OpError>),
+    /// Every result has the type and shape of this operand.
+    Like(usize),
     /// Not known.
     Unknown(&'static str),
 }
@@ -44,8 +47,12 @@ pub enum ShapeRule {
 pub enum Relate {
     /// Computed.
     By(fn(&NodeRef, &mut Relations) -> Result<(), OpError>),
+    /// In words, those of a user; see [`given::relate`](crate::given::relate).
+    Given(&'static [Word]),
     /// Every axis is frozen, for this reason.
     Opaque(&'static str),
+    /// Every axis is frozen because the node draws random numbers, which makes its results differ from run to run.
+    Drawn(&'static str),
 }
 
 /// Work rule. Facts are bound to sizes before it is asked; they may be those of a plan, so it must read sizes from
@@ -302,7 +309,17 @@ pub enum OpError {
         /// Operand.
         index: usize,
     },
-    /// An attribute has the wrong type.
+    /// An attribute is of another type than the standard gives it.
+    #[error("attribute `{name}` is {found}, not {expected}")]
+    AttributeType {
+        /// Attribute.
+        name: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// An attribute has a value that the operator does not take.
     #[error("attribute `{name}` is not {expected}")]
     BadAttribute {
         /// Attribute.
@@ -336,11 +353,21 @@ pub enum OpError {
     Overflow,
 }
 
+/// Operands that the standard gives one element type, for operators of ONNX's own domain.
+#[derive(Clone, Copy, Debug)]
+pub struct Alike {
+    /// Operators.
+    pub names: &'static [&'static str],
+    /// Sets of operands; empty where all operands are alike.
+    pub sets: &'static [&'static [usize]],
+}
+
 /// Operator definitions by (domain, type).
 #[derive(Clone, Default)]
 pub struct OpTable {
     /// Sorted by domain and type.
     defs: Vec<OpDef>,
+    alike: &'static [Alike],
 }
 
 impl OpTable {
@@ -355,7 +382,16 @@ impl OpTable {
                 pair[0].name
             );
         }
-        Self { defs }
+        Self { defs, alike: &[] }
+    }
+    /// The table with what is known of operands of one element type.
+    pub fn with_alike(self, alike: &'static [Alike]) -> Self {
+        Self { alike, ..self }
+    }
+    /// Operands of an operator that must be of one element type, if there are any.
+    pub fn alike(&self, domain: &str, name: &str) -> Option<&'static Alike> {
+        let own = domain == ONNX || domain == "ai.onnx";
+        self.alike.iter().find(|a| own && a.names.contains(&name))
     }
     /// The definition of an operator; `ai.onnx` is ONNX's own domain.
     pub fn get(&self, domain: &str, name: &str) -> Option<&OpDef> {

@@ -46,8 +46,11 @@ pub enum Reason {
     Factorisation,
     /// Every slot of an axis would leave with it.
     WholeAxis,
-    /// The value is used by a subgraph or function body.
-    Captured,
+    /// The value is captured by a subgraph, which relies on its shape.
+    Captured {
+        /// Operator that the subgraph belongs to.
+        op: String,
+    },
     /// The operator's rule speaks of other axes and is silent on this one.
     Unstated {
         /// Operator.
@@ -78,7 +81,7 @@ impl fmt::Display for Reason {
             Self::Rule(r) => f.write_str(r),
             Self::Factorisation => f.write_str("two factorisations of the axis meet"),
             Self::WholeAxis => f.write_str("the whole axis would leave"),
-            Self::Captured => f.write_str("used by a subgraph"),
+            Self::Captured { op } => write!(f, "captured by a subgraph of `{op}`"),
             Self::Unstated { op } => write!(f, "the rule of {op} does not speak of this axis"),
         }
     }

@@ -8,6 +8,9 @@
 //! - a [`Relation::Freeze`] says that slots never leave, and why;
 //! - a [`Relation::Unless`] freezes axes that a user's policy may let go, inexactly.
 //!
+//! What a slot that leaves is worth to a contraction is zero, unless the node says that a value stands for zero by
+//! another number ([`ZeroPoint`]).
+//!
 //! An axis of a node that no relation mentions is frozen by the solver ([`Reason::Unstated`]): silence is safe.
 
 use crate::{Policy, Reason, ValueId};
@@ -96,11 +99,25 @@ pub enum Relation {
     },
 }
 
+/// What an operand of a node is where it is worth nothing. In a node that contracts, its terms are zero there; in one
+/// that works element by element, the result is the number 0 there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeroPoint {
+    /// The operand.
+    pub value: ValueId,
+    /// What stands for zero: one number, or one for each slot of `axis`; `None` for the number 0.
+    pub point: Option<ValueId>,
+    /// Axis of `value` that `point` runs along.
+    pub axis: Option<u32>,
+}
+
 /// What an operator's rule says about one node.
 #[derive(Clone, Debug, Default)]
 pub struct Relations {
     /// The statements.
     pub all: Vec<Relation>,
+    /// Operands that stand for zero by another number.
+    pub zero_points: Vec<ZeroPoint>,
     /// Lengths of the virtual axes.
     pub virtual_len: Vec<u64>,
 }
@@ -113,6 +130,11 @@ impl Relations {
     /// *contract*: `x` and `w` are multiplied and summed over.
     pub fn contract(&mut self, x: AxisRef, w: AxisRef, len: u64, rule: &'static str) {
         self.link(row(x, 0), row(w, 0), len, LinkKind::Contract, rule);
+    }
+    /// *absorb*: a slot of `x` that is zero everywhere changes nothing in the rest of the result, and one that leaves is
+    /// worth zero (a range that always holds zero, a sum).
+    pub fn absorb(&mut self, x: AxisRef, len: u64, rule: &'static str) {
+        self.contract(x, x, len, rule);
     }
     /// *join* / *segment*: `part` is `whole[start..start + len]`.
     pub fn segment(&mut self, whole: AxisRef, start: u64, part: AxisRef, len: u64, rule: &'static str) {

@@ -3,6 +3,7 @@
 use crate::ElemType;
 use bytes::Bytes;
 use half::{bf16, f16};
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Where a tensor's bytes live outside the model file (`TensorProto.external_data`).
@@ -70,6 +71,20 @@ pub enum TensorError {
         /// Bytes there are.
         found: u64,
     },
+    /// A sparse tensor's indices do not fit its values or sizes.
+    #[error("indices of a sparse tensor of sizes {dims:?} do not fit its values or sizes")]
+    Indices {
+        /// Sizes.
+        dims: Vec<u64>,
+    },
+    /// A sparse tensor is too large to be written out.
+    #[error("a sparse tensor of sizes {dims:?} takes more than {limit} bytes when zeros are written out")]
+    TooLarge {
+        /// Sizes.
+        dims: Vec<u64>,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
     /// The elements are not of a type that the caller can use.
     #[error("elements of type {elem} cannot be read as {wanted}")]
     Elem {
@@ -78,6 +93,110 @@ pub enum TensorError {
         /// What was asked for.
         wanted: &'static str,
     },
+}
+
+impl SparseTensor {
+    /// Calls `visit` with the coordinates of each value, in their order.
+    ///
+    /// # Errors
+    /// [`TensorError::Indices`] where indices, values and sizes do not fit each other.
+    pub fn each(&self, mut visit: impl FnMut(&[u64])) -> Result<(), TensorError> {
+        let wrong = || TensorError::Indices { dims: self.dims.clone() };
+        let all = element_count(&self.dims)?;
+        let (at, rank) = (self.indices.to_i64()?, self.dims.len());
+        let inside = |i: i64, len: u64| u64::try_from(i).ok().filter(|i| *i < len).ok_or_else(wrong);
+        let count = match self.indices.dims[..] {
+            [n] => n,
+            [n, width] if width == rank as u64 && rank > 0 => n,
+            _ => return Err(wrong()),
+        };
+        if self.values.dims != [count] {
+            return Err(wrong());
+        }
+        let mut row = vec![0; rank];
+        if self.indices.dims.len() == 1 {
+            for &i in &at {
+                self.split(inside(i, all)?, &mut row);
+                visit(&row);
+            }
+            return Ok(());
+        }
+        for given in at.chunks_exact(rank) {
+            for ((to, &i), &len) in row.iter_mut().zip(given).zip(&self.dims) {
+                *to = inside(i, len)?;
+            }
+            visit(&row);
+        }
+        Ok(())
+    }
+    /// Coordinates of the element `flat` in row-major order.
+    fn split(&self, mut flat: u64, out: &mut [u64]) {
+        for (i, len) in out.iter_mut().zip(&self.dims).rev() {
+            (*i, flat) = (flat % len, flat / len);
+        }
+    }
+    /// The tensor with only the indices `keep` of `axis`, in the form (linear or by coordinates) that it has.
+    ///
+    /// # Errors
+    /// As [`SparseTensor::each`].
+    pub fn gather(&self, axis: usize, keep: &[u32]) -> Result<SparseTensor, TensorError> {
+        let mut dims = self.dims.clone();
+        dims[axis] = keep.len() as u64;
+        let to: BTreeMap<u64, u64> = keep.iter().zip(0..).map(|(&from, to)| (u64::from(from), to)).collect();
+        self.moved(axis, dims, |i| to.get(&i).copied())
+    }
+    /// The tensor with zeros at the indices `gone` of `axis`.
+    ///
+    /// # Errors
+    /// As [`SparseTensor::each`].
+    pub fn without(&self, axis: usize, gone: &BTreeSet<u32>) -> Result<SparseTensor, TensorError> {
+        let stays = |i: u64| !u32::try_from(i).is_ok_and(|i| gone.contains(&i));
+        self.moved(axis, self.dims.clone(), |i| stays(i).then_some(i))
+    }
+    /// The values whose index along `axis` leads to another one, there, in a tensor of sizes `dims`.
+    fn moved(&self, axis: usize, dims: Vec<u64>, to: impl Fn(u64) -> Option<u64>) -> Result<SparseTensor, TensorError> {
+        let mut left: Vec<(Vec<u64>, u32)> = Vec::new();
+        let mut value = 0;
+        self.each(|at| {
+            if let Some(new) = to(at[axis]) {
+                let mut at = at.to_vec();
+                at[axis] = new;
+                left.push((at, value));
+            }
+            value += 1;
+        })?;
+        left.sort(); // The standard wants ascending indices.
+        let picks: Vec<u32> = left.iter().map(|l| l.1).collect();
+        let values = self.values.gather(0, &picks)?;
+        let count = left.len() as u64;
+        let linear = |at: &[u64]| at.iter().zip(&dims).fold(0, |flat, (i, len)| flat * len + i) as i64;
+        let indices = match self.indices.dims[..] {
+            [_] => Tensor::i64(&[count], &left.iter().map(|(at, _)| linear(at)).collect::<Vec<_>>()),
+            _ => {
+                let all: Vec<i64> = left.iter().flat_map(|(at, _)| at.iter().map(|i| *i as i64)).collect();
+                Tensor::i64(&[count, dims.len() as u64], &all)
+            }
+        };
+        Ok(SparseTensor { values, indices, dims })
+    }
+    /// The same elements, zeros written out, if that takes at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`SparseTensor::each`]; [`TensorError::TooLarge`] beyond `limit`; types below 8 bits are not written out.
+    pub fn dense(&self, limit: u64) -> Result<Tensor, TensorError> {
+        let count = element_count(&self.dims)?;
+        let width = u64::from(self.values.elem.bits() / 8);
+        let bytes = count.checked_mul(width).filter(|b| *b <= limit && width > 0);
+        let bytes = bytes.ok_or_else(|| TensorError::TooLarge { dims: self.dims.clone(), limit })?;
+        let (mut out, width) = (vec![0u8; bytes as usize], width as usize);
+        let values = self.values.bytes()?;
+        let mut values = values.chunks_exact(width);
+        self.each(|at| {
+            let flat = at.iter().zip(&self.dims).fold(0, |flat, (i, len)| flat * len + i) as usize;
+            out[flat * width..][..width].copy_from_slice(values.next().unwrap_or_default());
+        })?;
+        Tensor::raw(self.values.elem, self.dims.clone(), out.into())
+    }
 }
 
 impl Tensor {
@@ -166,6 +285,13 @@ impl Tensor {
             elem => return Err(TensorError::Elem { elem, wanted: "whole numbers" }),
         })
     }
+    /// Elements as doubles, for any type whose numbers can be read.
+    pub fn numbers(&self) -> Result<Vec<f64>, TensorError> {
+        if self.elem.is_float() {
+            return self.to_f64();
+        }
+        Ok(self.to_i64()?.into_iter().map(|v| v as f64).collect())
+    }
     /// The tensor with only the indices `keep` (ascending or not) of `axis`; bytes are copied, sub-byte types included.
     ///
     /// Panics if `axis` or an index is out of range, which is a mistake of the caller.
@@ -224,10 +350,14 @@ impl Tensor {
     }
 }
 
-/// Elements that `dims` ask for, refused beyond 2^63.
-fn element_count(dims: &[u64]) -> Result<u64, TensorError> {
-    let n = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= i64::MAX as u64);
-    n.ok_or_else(|| TensorError::Overflow { dims: dims.to_vec() })
+/// Elements that `dims` ask for.
+///
+/// # Errors
+/// [`TensorError::Overflow`] where those of any part of the axes are beyond 2^63: a size of 0 hides no other.
+pub fn element_count(dims: &[u64]) -> Result<u64, TensorError> {
+    let most = dims.iter().try_fold(1u64, |n, d| n.checked_mul((*d).max(1))).filter(|n| *n <= i64::MAX as u64);
+    let most = most.ok_or_else(|| TensorError::Overflow { dims: dims.to_vec() })?;
+    Ok(if dims.contains(&0) { 0 } else { most })
 }
 
 fn chunks<const N: usize>(b: &Bytes) -> impl Iterator<Item = [u8; N]> + '_ {
@@ -250,6 +380,43 @@ mod tests {
         // 6-bit elements 1, 2, 3, 4, 5: four in three bytes.
         let sixes = Tensor::raw(ElemType::F6E2M3, vec![5], Bytes::from_static(&[0x81, 0x30, 0x10, 0x05])).unwrap();
         assert_eq!(sixes.gather(0, &[4, 2, 1]).unwrap().bytes().unwrap()[..], [0xc5, 0x20, 0x00]);
+    }
+
+    #[test]
+    fn sparse_tensors_are_gathered_in_either_form_and_written_out() {
+        let values = Tensor::f32(&[3], &[1., 2., 3.]);
+        let linear = SparseTensor { values: values.clone(), indices: Tensor::i64(&[3], &[1, 3, 5]), dims: vec![2, 3] };
+        let indices = Tensor::i64(&[3, 2], &[0, 1, 1, 0, 1, 2]);
+        let by_axes = SparseTensor { values, indices, dims: vec![2, 3] };
+        for s in [linear, by_axes] {
+            assert_eq!(s.dense(24).unwrap().to_f32().unwrap(), [0., 1., 0., 2., 0., 3.]);
+            let cut = s.gather(1, &[1, 2]).unwrap();
+            assert_eq!((cut.dims.as_slice(), cut.indices.dims.len()), (&[2, 2][..], s.indices.dims.len()));
+            let masked = s.without(1, &BTreeSet::from([1])).unwrap();
+            assert_eq!(masked.dense(24).unwrap().to_f32().unwrap(), [0., 0., 0., 2., 0., 3.]);
+            assert_eq!(cut.dense(16).unwrap().to_f32().unwrap(), [1., 0., 0., 3.]);
+            assert!(matches!(s.dense(23), Err(TensorError::TooLarge { .. })));
+        }
+    }
+
+    #[test]
+    fn sparse_indices_that_lie_are_errors() {
+        let lying = |dims: &[u64], at: &[i64], sizes: &[u64]| {
+            let values = Tensor::f32(&[2], &[1., 2.]);
+            SparseTensor { values, indices: Tensor::i64(dims, at), dims: sizes.to_vec() }.each(|_| {})
+        };
+        assert!(lying(&[2], &[0, 1], &[2]).is_ok());
+        assert!(matches!(lying(&[2], &[0, 2], &[2]), Err(TensorError::Indices { .. })));
+        assert!(matches!(lying(&[2], &[-1, 1], &[2]), Err(TensorError::Indices { .. })));
+        assert!(matches!(lying(&[1], &[1], &[2]), Err(TensorError::Indices { .. })));
+        assert!(matches!(lying(&[2, 1], &[0, 1], &[2, 2]), Err(TensorError::Indices { .. })));
+        assert!(matches!(lying(&[2], &[0, 1], &[1 << 40, 1 << 40]), Err(TensorError::Overflow { .. })));
+    }
+
+    #[test]
+    fn a_size_of_0_hides_no_overflow() {
+        let hidden = Tensor::raw(ElemType::F32, vec![0, 1 << 40, 1 << 40], Bytes::new());
+        assert!(matches!(hidden, Err(TensorError::Overflow { .. })));
     }
 
     #[test]

@@ -18,7 +18,10 @@
 //! After [`verify`] has found nothing, reading the graph by its ids does not panic. Operators are not checked here:
 //! whether operands suit an operator is a question to its shape rule.
 
-use crate::{Attr, Data, Def, ElemType, Graph, Model, OpsetImport, SparseTensor, Tensor, Use, ValueId, topological};
+use crate::{
+    Attr, Data, Def, ElemType, Graph, Model, OpsetImport, SparseTensor, Tensor, Use, ValueId, element_count,
+    topological,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -296,12 +299,8 @@ impl Check<'_> {
     }
 }
 
-fn count(dims: &[u64]) -> Option<u64> {
-    dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d))
-}
-
 fn fits(t: &Tensor) -> bool {
-    let asked = count(&t.dims);
+    let asked = element_count(&t.dims).ok();
     match &t.data {
         Data::Strings(s) => t.elem == ElemType::String && asked == Some(s.len() as u64),
         Data::Raw(b) => asked.and_then(|n| t.elem.raw_len(n)) == Some(b.len() as u64),
@@ -309,19 +308,7 @@ fn fits(t: &Tensor) -> bool {
 }
 
 fn sparse_fits(s: &SparseTensor) -> bool {
-    if !fits(&s.values) || !fits(&s.indices) || s.values.dims.len() != 1 {
-        return false;
-    }
-    let (Ok(at), Some(all)) = (s.indices.to_i64(), count(&s.dims)) else { return false };
-    let inside = |i: i64, len: u64| u64::try_from(i).is_ok_and(|i| i < len);
-    match s.indices.dims[..] {
-        [n] => n == s.values.dims[0] && at.iter().all(|&i| inside(i, all)),
-        [n, rank] => {
-            let rows = n == s.values.dims[0] && rank == s.dims.len() as u64;
-            rows && at.iter().zip(s.dims.iter().cycle()).all(|(&i, &len)| inside(i, len))
-        }
-        _ => false,
-    }
+    fits(&s.values) && fits(&s.indices) && s.each(|_| {}).is_ok()
 }
 
 /// V12.

@@ -186,6 +186,16 @@ pub enum OnnxError {
         /// The name.
         name: String,
     },
+    /// A node of an operator set that the model, or the function around it, does not import.
+    #[error("graph `{graph}`: node `{node}` is of operator set `{domain}`, which is not imported")]
+    NotImported {
+        /// The graph or function.
+        graph: String,
+        /// The node.
+        node: String,
+        /// The operator set's domain.
+        domain: String,
+    },
     /// An input, output or initialiser without a name.
     #[error("graph `{graph}`: an {what} has no name")]
     Unnamed {

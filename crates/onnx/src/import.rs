@@ -19,6 +19,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) files: Files<'a>,
     pub(crate) unnamed: Unnamed,
     pub(crate) notes: Vec<Note>,
+    /// Operator sets that the nodes being read may use.
+    pub(crate) imports: Vec<OpsetImport>,
 }
 
 /// Where a tensor is, for messages; turned into text only where something is wrong.
@@ -69,6 +71,7 @@ pub(crate) fn model(p: ModelProto, file: &str, cx: &mut Cx<'_>) -> Result<Model,
     if ir_version > known {
         cx.notes.push(Note::NewerIrVersion { found: ir_version, known });
     }
+    cx.imports.clone_from(&opsets);
     let graph = self::graph(graph, None, cx)?;
     let functions = p.functions.into_iter().map(|f| function(f, cx)).collect::<Result<_, _>>()?;
     let mut training = p.training_info;
@@ -134,12 +137,14 @@ fn function(p: FunctionProto, cx: &mut Cx<'_>) -> Result<Function, OnnxError> {
         ..GraphProto::default()
     };
     let opsets = p.opset_import.iter().map(|o| OpsetImport { domain: o.domain().to_string(), version: o.version() });
+    let opsets: Vec<OpsetImport> = opsets.collect();
+    cx.imports.clone_from(&opsets);
     Ok(Function {
         domain: p.domain.unwrap_or_default(),
         overload: p.overload.unwrap_or_default(),
         attributes: p.attribute,
         defaults: defaults.into_iter().collect(),
-        opsets: opsets.collect(),
+        opsets,
         body: graph(body, None, cx)?,
         doc: p.doc_string.unwrap_or_default(),
         meta: meta::import(&p.metadata_props),
@@ -323,6 +328,12 @@ fn nodes(
         }
         node.name = p.name.unwrap_or_default();
         node.domain = p.domain.filter(|d| d != "ai.onnx").unwrap_or_default();
+        let own = |d: &str| d.is_empty() || d == "ai.onnx";
+        let gives = |o: &OpsetImport| o.domain == node.domain || own(&o.domain) && own(&node.domain);
+        if !cx.imports.iter().any(gives) {
+            let domain = if node.domain.is_empty() { "ai.onnx".to_string() } else { node.domain };
+            return Err(OnnxError::NotImported { graph: title.to_string(), node: label, domain });
+        }
         node.overload = p.overload.unwrap_or_default();
         node.doc = p.doc_string.unwrap_or_default();
         node.meta = meta::import(&p.metadata_props);

@@ -88,7 +88,8 @@ pub fn decode(bytes: Bytes, folder: Option<&Path>) -> Result<Loaded, OnnxError> 
 
 fn decode_as(bytes: Bytes, folder: Option<&Path>, file: &str) -> Result<Loaded, OnnxError> {
     let message: proto::ModelProto = decode_message(bytes.clone(), file)?;
-    let mut cx = Cx { files: Files::new(folder), unnamed: ty::Unnamed::default(), notes: Vec::new() };
+    let mut cx =
+        Cx { files: Files::new(folder), unnamed: ty::Unnamed::default(), notes: Vec::new(), imports: Vec::new() };
     cx.notes = wire::unknown_fields("ModelProto", &bytes);
     let model = import::model(message, file, &mut cx)?;
     Ok(Loaded { model, source: bytes, notes: cx.notes })

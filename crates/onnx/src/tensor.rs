@@ -6,7 +6,7 @@ use crate::extra::{keep, text};
 use crate::meta;
 use crate::proto::{SparseTensorProto, TensorProto, tensor_proto};
 use bytes::Bytes;
-use sparsec_ir::{Data, ElemType, ExternalRef, SparseTensor, Tensor, TensorError};
+use sparsec_ir::{Data, ElemType, ExternalRef, SparseTensor, Tensor, TensorError, element_count};
 use std::fmt::Display;
 
 const EXTERNAL: i32 = tensor_proto::DataLocation::External as i32;
@@ -92,10 +92,9 @@ pub(crate) fn import_sparse(
     let dims = sizes(&p.dims, place)?;
     let (values, v) = import(p.values.ok_or_else(missing)?, place, files)?;
     let (indices, i) = import(p.indices.ok_or_else(missing)?, place, files)?;
-    Ok((
-        SparseTensor { values, indices, dims },
-        SparseTensorProto { values: Some(v), indices: Some(i), dims: Vec::new() },
-    ))
+    let tensor = SparseTensor { values, indices, dims };
+    tensor.each(|_| {}).map_err(|source| OnnxError::Tensor { place: place.to_string(), source })?;
+    Ok((tensor, SparseTensorProto { values: Some(v), indices: Some(i), dims: Vec::new() }))
 }
 
 /// The message of a sparse tensor; an initialiser's `name` is that of its values.
@@ -128,7 +127,7 @@ fn export_sizes(dims: &[u64], place: &dyn Display) -> Result<Vec<i64>, OnnxError
 }
 
 fn count(dims: &[u64]) -> Option<u64> {
-    dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d))
+    element_count(dims).ok()
 }
 
 /// The elements as `raw_data` would have them. Which typed field holds which type: comments of `TensorProto`.

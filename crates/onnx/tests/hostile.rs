@@ -33,6 +33,10 @@ fn tensors_whose_sizes_and_data_disagree_are_named() {
     check("element_type", "initialiser `w`: 99 is not an element type of the standard");
     check("element_range", "initialiser `w`: 256 does not fit uint8");
     check("two_storages", "initialiser `w`: data is stored in more than one field");
+    check(
+        "sparse_outside",
+        "initialiser `w`: indices of a sparse tensor of sizes [6, 3] do not fit its values or sizes",
+    );
     check("segment", "initialiser `w`: tensors stored in segments are not supported");
 }
 
@@ -44,6 +48,10 @@ fn names_defined_twice_or_never_are_told_with_their_graph() {
     check("result_twice", "graph `g`: value `y` is defined twice");
     check("result_is_input", "graph `g`: value `x` is defined twice");
     check("undefined", "graph `g`: node `user` uses `ghost`, which nothing defines");
+    check(
+        "domain_not_imported",
+        "graph `g`: node `Mystery → r` is of operator set `org.example`, which is not imported",
+    );
     check("undefined_output", "graph `g`: the output list uses `ghost`, which nothing defines");
 }
 
@@ -135,7 +143,8 @@ fn a_file_truncated_anywhere_is_an_error() {
     let mut errors = 0;
     for len in 0..whole.len() {
         match decode(whole[..len].to_vec().into(), None) {
-            Err(OnnxError::NotOnnx { .. }) => errors += 1,
+            // Operator sets stand behind the graph.
+            Err(OnnxError::NotOnnx { .. } | OnnxError::NotImported { .. }) => errors += 1,
             Err(other) => panic!("{len}: {other}"),
             Ok(loaded) => assert!(sparsec_onnx::encode(&loaded.model).is_ok()),
         }

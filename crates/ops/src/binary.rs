@@ -1,17 +1,19 @@
 //! Elementwise functions of several operands with multidirectional broadcasting. Spec: ai.onnx, the operators listed
-//! below, from operator set 7 on (earlier ones broadcast by the attributes `axis` and `broadcast`).
+//! below.
 //!  R1  Shapes are broadcast by the rules of `broadcast.rs`; axes are related by B1 to B4.
 //!  R2  y has the element type of operand 0; comparisons give booleans.
 //!  R3  Contents are computed symbolically; comparisons of sizes where they hold for all sizes.
 //!  R4  With a constant operand 1 that varies along one axis, `Add`, `Sub`, `Mul` and `Div` are affine by channel.
-//!  R5  `Add` is a plain sum.
+//!  R5  Before operator set 7 operand 1 is broadcast only if `broadcast` is set; its axes are then those of operand 0
+//!      from `axis` on, by default the last ones. A slope of `PRelu` is then one of each channel, axis 1.
+//!  R6  `Add` is a plain sum.
 
-use crate::broadcast;
+use crate::broadcast::{self, Placed};
 use crate::content::{self, zip};
 use crate::work::{heavy, light};
 use sparsec_ir::{
-    Affine, ChannelAffine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Relate, Relations,
-    Resize, ShapeRule, WorkRule,
+    Affine, ChannelAffine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
+    ShapeRule, WorkRule,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -40,7 +42,7 @@ pub(crate) const OPS: &[OpDef] = &[
         ..row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add))
     },
     row("And", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a & b))),
-    row("BitShift", &[11], |n| number(n, |_, _| None)),
+    row("BitShift", &[11, 28], |n| number(n, |_, _| None)),
     row("BitwiseAnd", &[18], |n| number(n, |_, _| None)),
     row("BitwiseOr", &[18], |n| number(n, |_, _| None)),
     row("BitwiseXor", &[18], |n| number(n, |_, _| None)),
@@ -53,7 +55,7 @@ pub(crate) const OPS: &[OpDef] = &[
     row("Max", &[1, 6, 8, 12, 13], |n| number(n, |a, b| pick(less(a, b)?, b, a))),
     row("Mean", &[1, 6, 8, 13], |n| number(n, |_, _| None)),
     row("Min", &[1, 6, 8, 12, 13], |n| number(n, |a, b| pick(less(a, b)?, a, b))),
-    row("Mod", &[10, 13], remainder),
+    row("Mod", &[10, 13, 28], remainder),
     affine(row("Mul", &[1, 6, 7, 13, 14], |n| number(n, Dim::mul)), |n| channel(n, |b| (b, 0.0))),
     row("Or", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a | b))),
     row("PRelu", &[1, 6, 7, 9, 16], |n| number(n, |_, _| None)),
@@ -63,19 +65,33 @@ pub(crate) const OPS: &[OpDef] = &[
     row("Xor", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a ^ b))),
 ];
 
-/// All operands; left-out ones are an error.
-fn operands<'g>(node: &NodeRef<'g>) -> Result<Vec<Operand<'g>>, OpError> {
-    if node.opset < 7 && node.int_or("broadcast", 0)? != 0 {
-        return Err(OpError::Unsupported("broadcasting by attributes, as operator sets before 7 have it"));
+/// All operands where they stand; left-out ones are an error.
+fn operands<'g>(node: &NodeRef<'g>) -> Result<Vec<Placed<'g>>, OpError> {
+    let mut all: Vec<Placed> =
+        (0..node.input_count().max(1)).map(|i| node.need_input(i).map(Placed::last)).collect::<Result<_, _>>()?;
+    if let ([a, b], ..7) = (all.as_mut_slice(), node.opset) {
+        b.after = following(node, a.operand.rank(), b.operand.rank())?; // R5
     }
-    (0..node.input_count().max(1)).map(|i| node.need_input(i)).collect()
+    Ok(all)
+}
+
+/// Axes of operand 0, of rank `a`, that follow those of operand 1, of rank `b`; R5.
+fn following(node: &NodeRef, a: Option<usize>, b: Option<usize>) -> Result<usize, OpError> {
+    let (Some(a), Some(b)) = (a, b) else { return Ok(0) };
+    let slope = node.node().op == "PRelu" && b == 1;
+    let axis = match node.int("axis")? {
+        Some(axis) if node.int_or("broadcast", 0)? != 0 => node.axis(axis, a)?,
+        _ if slope && a > 1 => 1,
+        _ => return Ok(0),
+    };
+    a.checked_sub(axis + b).ok_or(OpError::AxisOutOfRange { axis: axis as i64, rank: a })
 }
 
 fn number(node: &NodeRef, fold: fn(&Dim, &Dim) -> Option<Dim>) -> Result<Vec<Fact>, OpError> {
     let all = operands(node)?;
     // Constant floats are read as sizes only beside an operand that is known to be one.
-    let content = if all.iter().any(|o| o.fact.content.is_some()) {
-        let contents: Option<Vec<Vec<Dim>>> = all.iter().map(content::of).collect();
+    let content = if all.iter().any(|o| o.operand.fact.content.is_some()) {
+        let contents: Option<Vec<Vec<Dim>>> = all.iter().map(|o| content::of(&o.operand)).collect();
         contents.and_then(|c| {
             let mut c = c.into_iter();
             let first = c.next()?;
@@ -84,7 +100,7 @@ fn number(node: &NodeRef, fold: fn(&Dim, &Dim) -> Option<Dim>) -> Result<Vec<Fac
     } else {
         None
     };
-    Ok(vec![Fact { elem: all[0].fact.elem, shape: broadcast::shape_of(node, &all)?, content }]) // R1, R2, R3
+    Ok(vec![Fact { elem: all[0].operand.fact.elem, shape: broadcast::shape_at(node, &all)?, content }]) // R1, R2, R3
 }
 
 fn truth(node: &NodeRef, fold: fn(&Dim, &Dim) -> Option<Dim>) -> Result<Vec<Fact>, OpError> {
@@ -158,14 +174,15 @@ fn bit(a: &Dim, b: &Dim, f: fn(bool, bool) -> bool) -> Option<Dim> {
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    broadcast::relate(node, &operands(node)?, r) // R1
+    broadcast::relate_at(node, &operands(node)?, r) // R1
 }
 
 /// `of` gives scale and shift for one element of operand 1.
 fn channel(node: &NodeRef, of: fn(f64) -> (f64, f64)) -> Result<Option<ChannelAffine>, OpError> {
     let (x, constant) = (node.need_input(0)?, node.need_input(1)?);
     let (Some(tensor), Some(rank), None) = (constant.tensor, x.rank(), x.tensor) else { return Ok(None) };
-    let Some(lead) = rank.checked_sub(tensor.dims.len()) else { return Ok(None) };
+    let after = operands(node)?[1].after;
+    let Some(lead) = rank.checked_sub(tensor.dims.len() + after) else { return Ok(None) };
     let wide: Vec<usize> = (0..tensor.dims.len()).filter(|&a| tensor.dims[a] != 1).collect();
     let &[at] = wide.as_slice() else { return Ok(None) };
     // An axis of x that the constant stretches is not a scale of each channel.
@@ -179,7 +196,7 @@ fn channel(node: &NodeRef, of: fn(f64) -> (f64, f64)) -> Result<Option<ChannelAf
 
 #[cfg(test)]
 mod tests {
-    use crate::testing_data::{check_affine, check_fact};
+    use crate::testing_data::{check_affine, check_error, check_fact, check_relation};
 
     #[test]
     fn arithmetic_on_sizes_is_symbolic() {
@@ -217,5 +234,21 @@ mod tests {
     #[test]
     fn a_constant_that_stretches_the_operand_is_not_affine() {
         check_affine("g (float[n,1] x) => (float[] y) <float[2] b = {2, 4}> { y = Mul (x, b) }", None);
+    }
+    #[test]
+    fn early_operator_sets_broadcast_by_attributes() {
+        let text = |op: &str, attrs: &str, b: &str| {
+            format!(
+                r#"<ir_version: 8, opset_import: ["" : 6]> g (float[2,3,4,5] x) => (float[] y)
+                <float[{b}] b = {{1, 2, 3}}> {{ y = {op} <{attrs}> (x, b) }}"#
+            )
+        };
+        let channels = ["B2 x.0 = y.0 x2", "B2 x.1 = y.1 x3", "B2 b.0 = y.1 x3", "B2 x.2 = y.2 x4", "B2 x.3 = y.3 x5"];
+        check_fact(&text("Add", "broadcast = 1, axis = 1", "3"), "float[2,3,4,5]");
+        check_relation(&text("Add", "broadcast = 1, axis = 1", "3"), &channels);
+        check_relation(&text("Add", "broadcast = 1, axis = 1", "3,1"), &channels);
+        check_relation(&text("PRelu", "", "3"), &channels);
+        check_affine(&text("Mul", "broadcast = 1, axis = 1", "3"), Some((1, &[1.0, 2.0, 3.0], &[0.0, 0.0, 0.0])));
+        check_error(&text("Add", "broadcast = 1, axis = 3", "3,1"), "axis 3 is out of range for rank 4");
     }
 }

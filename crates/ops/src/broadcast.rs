@@ -5,7 +5,8 @@
 //!  B3  An axis of size 1 relates to nothing; the result's axis is that of the larger operand.
 //!  B4  A static axis that meets a dynamic one is frozen: whether they are the same is not known before the run.
 
-use crate::content::{mismatch, unnamed};
+use crate::content::unnamed;
+use crate::form::mismatch;
 use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 
 /// The size that two aligned axes have in common; `None` where it is not known.
@@ -44,19 +45,47 @@ pub(crate) fn shape(node: &NodeRef, shapes: &[&[Dim]]) -> Result<Vec<Dim>, OpErr
     Ok(out)
 }
 
+/// An operand with axes of size 1 after its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed<'g> {
+    pub(crate) operand: Operand<'g>,
+    pub(crate) after: usize,
+}
+
+impl<'g> Placed<'g> {
+    /// The operand at the last axes, where B1 puts it.
+    pub(crate) fn last(operand: Operand<'g>) -> Self {
+        Self { operand, after: 0 }
+    }
+}
+
 /// Shape of result 0 when the operands `which` are broadcast together; `None` where a rank is not known.
 pub(crate) fn shape_of(node: &NodeRef, which: &[Operand]) -> Result<Option<Vec<Dim>>, OpError> {
-    let shapes: Option<Vec<&[Dim]>> = which.iter().map(|o| o.fact.shape.as_deref()).collect();
-    shapes.map(|s| shape(node, &s)).transpose()
+    shape_at(node, &which.iter().copied().map(Placed::last).collect::<Vec<_>>())
+}
+
+/// As [`shape_of`], with axes of size 1 after those of the operands.
+pub(crate) fn shape_at(node: &NodeRef, which: &[Placed]) -> Result<Option<Vec<Dim>>, OpError> {
+    let placed = |p: &Placed| Some([p.operand.fact.shape.as_deref()?, &vec![Dim::from(1); p.after]].concat());
+    let Some(shapes) = which.iter().map(placed).collect::<Option<Vec<Vec<Dim>>>>() else { return Ok(None) };
+    shape(node, &shapes.iter().map(Vec::as_slice).collect::<Vec<_>>()).map(Some)
 }
 
 /// Relates the operands `which`, broadcast together, to result 0.
 pub(crate) fn relate(node: &NodeRef, which: &[Operand], r: &mut Relations) -> Result<(), OpError> {
+    relate_at(node, &which.iter().copied().map(Placed::last).collect::<Vec<_>>(), r)
+}
+
+/// As [`relate`], with axes of size 1 after those of the operands.
+pub(crate) fn relate_at(node: &NodeRef, which: &[Placed], r: &mut Relations) -> Result<(), OpError> {
     let y = node.need_output(0)?;
     let rank = y.rank().ok_or(OpError::Unsupported("the rank of the result is not known"))?;
     for axis in 0..rank {
-        let aligned = |o: &Operand| (axis + o.rank()?).checked_sub(rank); // B1
-        let given: Vec<(&Operand, usize)> = which.iter().filter_map(|o| Some((o, aligned(o)?))).collect();
+        let aligned = |p: &Placed| {
+            let own = p.operand.rank()?;
+            (axis + own + p.after).checked_sub(rank).filter(|a| *a < own) // B1
+        };
+        let given: Vec<(&Operand, usize)> = which.iter().filter_map(|p| Some((&p.operand, aligned(p)?))).collect();
         let dynamic = given.iter().any(|&(o, a)| o.size(a).is_none());
         for (o, a) in given {
             match (o.size(a), y.size(axis)) {

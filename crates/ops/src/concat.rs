@@ -5,7 +5,8 @@
 //!  R4  Contents are joined.
 //!  R5  Images joined along their channels are a kernel of their own: runtimes with blocked layouts care for the parts.
 
-use crate::content::{MAX, mismatch};
+use crate::content::MAX;
+use crate::form::mismatch;
 use sparsec_ir::{
     Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
     ShapeRule, Work, WorkRule,
@@ -35,7 +36,11 @@ fn axis(node: &NodeRef, rank: usize) -> Result<usize, OpError> {
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let all = operands(node)?;
+    shape_of(node, &operands(node)?)
+}
+
+/// Shape of `all` joined along the node's axis; the element type is that of the first.
+pub(crate) fn shape_of(node: &NodeRef, all: &[Operand]) -> Result<Vec<Fact>, OpError> {
     let elem = all[0].fact.elem;
     let Some(shapes) = all.iter().map(|o| o.fact.shape.as_ref()).collect::<Option<Vec<_>>>() else {
         return Ok(vec![Fact::unranked(elem)]);
@@ -77,11 +82,16 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 const MEETS_DYNAMIC: Reason = Reason::Rule("meets an axis of dynamic length");
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let (all, y) = (operands(node)?, node.need_output(0)?);
-    let rank = node.rank(0)?;
+    relate_of(node, &operands(node)?, r)
+}
+
+/// Relations of `all`, of which there is at least one, joined along the node's axis.
+pub(crate) fn relate_of(node: &NodeRef, all: &[Operand], r: &mut Relations) -> Result<(), OpError> {
+    let y = node.need_output(0)?;
+    let rank = all[0].rank().ok_or(OpError::UnknownRank { index: 0 })?;
     let joined = axis(node, rank)?;
     for axis in (0..rank).filter(|&a| a != joined) {
-        for x in &all {
+        for x in all {
             match (x.size(axis), y.size(axis)) {
                 (Some(len), Some(_)) => r.tie(x.axis(axis), y.axis(axis), len, "R2"),
                 (Some(_), None) => r.freeze(x.axis(axis), MEETS_DYNAMIC),
@@ -91,7 +101,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         }
     }
     let Some(lens) = all.iter().map(|o| o.size(joined)).collect::<Option<Vec<u64>>>() else {
-        for x in &all {
+        for x in all {
             r.freeze(x.axis(joined), Reason::Rule("joined with an axis of dynamic length")); // R3
         }
         return Ok(());

@@ -1,10 +1,11 @@
 //! Values made from attributes and sizes. Spec: ai.onnx `Constant`, versions 1, 9, 11, 12, 13, 19, 21, 23, 24, 25;
-//! `ConstantOfShape`, versions 9, 20, 21, 23, 24, 25; `Range`, version 11; `EyeLike`, versions 9, 22.
+//! `ConstantOfShape`, versions 9, 20, 21, 23, 24, 25; `Range`, versions 11, 27; `EyeLike`, versions 9, 22.
 //!  R1  `Constant`, `ConstantOfShape`: the axes of y are its own.
 //!  R2  `ConstantOfShape`: after a cut the operand holds the new sizes.
 //!  R3  `Range` counts and `EyeLike` marks a diagonal: their axes are frozen, for `EyeLike` those of x too.
 
-use crate::content::{MAX, free_all, freeze_all, freeze_sizes, unnamed};
+use crate::content::{MAX, free_all, freeze_sizes, unnamed};
+use crate::form::{elem_attr, freeze_all};
 use crate::work::{moves, nothing};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
@@ -44,7 +45,7 @@ pub(crate) const OPS: &[OpDef] = &[
     },
     OpDef {
         name: "Range",
-        since: &[11],
+        since: &[11, 27],
         shape: ShapeRule::By(range_shape),
         relate: Relate::By(range_relate),
         work: WorkRule::By(moves),
@@ -112,17 +113,12 @@ fn filled_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
 
 fn eye_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let x = node.need_input(0)?.fact;
-    let bad = || OpError::BadAttribute { name: "dtype".to_string(), expected: "the code of an element type" };
-    let elem = match node.int("dtype")? {
-        Some(code) => Some(i32::try_from(code).ok().and_then(ElemType::from_code).ok_or_else(bad)?),
-        None => x.elem,
-    };
-    Ok(vec![Fact { elem, shape: x.shape.clone(), content: None }])
+    Ok(vec![Fact { elem: elem_attr(node, "dtype")?.or(x.elem), shape: x.shape.clone(), content: None }])
 }
 
 fn eye_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     for value in [node.need_input(0)?, node.need_output(0)?] {
-        freeze_all(&value, r, Reason::Rule("marks a diagonal")); // R3
+        freeze_all(r, &value, &Reason::Rule("marks a diagonal")); // R3
     }
     Ok(())
 }
@@ -150,7 +146,7 @@ fn range_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn range_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    freeze_all(&node.need_output(0)?, r, Reason::Rule("counts up")); // R3
+    freeze_all(r, &node.need_output(0)?, &Reason::Rule("counts up")); // R3
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Contents of small whole-number tensors: what shape rules read and write besides types and sizes.
 
+use crate::form::freeze_all;
 use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 
 /// Tensors with more elements do not speak of shapes; their contents are not computed.
@@ -15,8 +16,20 @@ pub(crate) fn of(operand: &Operand) -> Option<Vec<Dim>> {
     if tensor.dims.len() > 1 || tensor.count() > MAX as u64 {
         return None;
     }
-    let exact = |v: f64| (v.fract() == 0.0 && v.abs() <= f64::from(1 << 24)).then_some(Dim::from(v as i64));
     tensor.to_f64().ok()?.into_iter().map(exact).collect()
+}
+
+/// A float that is a whole number.
+pub(crate) fn exact(v: f64) -> Option<Dim> {
+    (v.fract() == 0.0 && v.abs() <= f64::from(1 << 24)).then_some(Dim::from(v as i64))
+}
+
+/// The one number that operand `index` holds: a size, or a float that is a whole number.
+pub(crate) fn number(node: &NodeRef, index: usize) -> Option<Dim> {
+    match of(&node.input(index)?)?.as_slice() {
+        [number] => Some(number.clone()),
+        _ => None,
+    }
 }
 
 /// Contents of operand `index`, if each is a plain number.
@@ -44,14 +57,7 @@ pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Result<Dim,
 /// resize rule of the node says what it must hold.
 pub(crate) fn freeze_sizes(node: &NodeRef, index: usize, r: &mut Relations) {
     if let Some(operand) = node.input(index) {
-        freeze_all(&operand, r, Reason::Rule("holds sizes"));
-    }
-}
-
-/// Freezes every axis of a value.
-pub(crate) fn freeze_all(operand: &Operand, r: &mut Relations, reason: Reason) {
-    for axis in 0..operand.rank().unwrap_or(0) {
-        r.freeze(operand.axis(axis), reason.clone());
+        freeze_all(r, &operand, &Reason::Rule("holds sizes"));
     }
 }
 
@@ -60,16 +66,6 @@ pub(crate) fn free_all(operand: &Operand, r: &mut Relations) {
     for axis in 0..operand.rank().unwrap_or(0) {
         r.free(operand.axis(axis));
     }
-}
-
-/// The sizes of a value, or an error that names the operand.
-pub(crate) fn dims(node: &NodeRef, index: usize) -> Result<Vec<Dim>, OpError> {
-    node.need_input(index)?.fact.shape.clone().ok_or(OpError::UnknownRank { index })
-}
-
-/// An error about two sizes or shapes that do not fit.
-pub(crate) fn mismatch(what: &'static str, left: impl ToString, right: impl ToString) -> OpError {
-    OpError::Mismatch { what, left: left.to_string(), right: right.to_string() }
 }
 
 /// Position in a row of slots; negative numbers count from its end.

@@ -14,6 +14,7 @@ use sparsec_ir::{
     Affine, Attr, AxisRef, Contraction, Dim, Edit, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand,
     Reason, Relate, Relations, Resize, Resized, ShapeRule, Work, WorkRule,
 };
+use std::ops::Range;
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
     name: "Conv",
@@ -27,6 +28,44 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     affine: Affine::Never,
 }];
 
+/// Where a convolution has its operands and channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) x: usize,
+    pub(crate) w: usize,
+    pub(crate) b: usize,
+    pub(crate) layout: Layout,
+}
+
+/// Where the channels of x and y, and the inputs of w, stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// x is N C …, w is M C ….
+    ChannelsFirst,
+    /// x is N … C, w is M … C.
+    ChannelsLast,
+    /// x is N … C, w is M C ….
+    DataChannelsLast,
+}
+
+impl Layout {
+    /// Channel axis of x and y.
+    fn channel(self, rank: usize) -> usize {
+        if self == Layout::ChannelsFirst { 1 } else { rank - 1 }
+    }
+    /// Axis of w with the inputs of a group.
+    fn w_in(self, rank: usize) -> usize {
+        if self == Layout::ChannelsLast { rank - 1 } else { 1 }
+    }
+}
+
+const PLAIN: Form = Form { x: 0, w: 1, b: 2, layout: Layout::ChannelsFirst };
+
+/// Spatial axes where the channels are on axis `channel`.
+fn spatial(rank: usize, channel: usize) -> Range<usize> {
+    if channel == 1 { 2..rank } else { 1..rank - 1 }
+}
+
 /// Operands and attributes with the defaults of the specification.
 struct Conv<'g> {
     x: Operand<'g>,
@@ -36,21 +75,28 @@ struct Conv<'g> {
     w_dims: &'g [Dim],
     group: u64,
     window: Sliding,
+    /// Channel axis of x and y.
+    channel: usize,
+    /// Axis of w with the inputs of a group.
+    w_in: usize,
 }
 
 impl<'g> Conv<'g> {
-    fn view(node: &NodeRef<'g>) -> Result<Self, OpError> {
-        let (x_dims, w_dims) = (dims(node, 0)?, dims(node, 1)?);
-        if x_dims.len() < 3 || x_dims.len() != w_dims.len() {
-            return Err(mismatch("ranks of x and w", x_dims.len(), w_dims.len()));
+    fn view(node: &NodeRef<'g>, form: Form) -> Result<Self, OpError> {
+        let (x_dims, w_dims) = (dims(node, form.x)?, dims(node, form.w)?);
+        let rank = x_dims.len();
+        if rank < 3 || rank != w_dims.len() {
+            return Err(mismatch("ranks of x and w", rank, w_dims.len()));
         }
+        let (channel, w_in) = (form.layout.channel(rank), form.layout.w_in(rank));
         let group = group_of(node)?;
-        let window = Sliding::read(node, kernel_of(node, w_dims)?)?;
-        let (x, w, b) = (node.need_input(0)?, node.need_input(1)?, node.input(2));
-        Ok(Self { x, w, b, x_dims, w_dims, group, window })
+        let window = Sliding::read(node, kernel_of(node, &w_dims[spatial(rank, w_in)])?)?;
+        let (x, w, b) = (node.need_input(form.x)?, node.need_input(form.w)?, node.input(form.b));
+        Ok(Self { x, w, b, x_dims, w_dims, group, window, channel, w_in })
     }
-    fn spatial(&self) -> std::ops::Range<usize> {
-        2..self.x_dims.len()
+    /// Spatial axes of x and y.
+    fn spatial(&self) -> Range<usize> {
+        spatial(self.x_dims.len(), self.channel)
     }
 }
 
@@ -61,45 +107,57 @@ pub(crate) fn group_of(node: &NodeRef) -> Result<u64, OpError> {
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let c = Conv::view(node)?;
-    let expected = i64::try_from(c.group).ok().and_then(|g| c.w_dims[1].mul(&Dim::from(g))).ok_or(OpError::Overflow)?;
-    if differ(&c.x_dims[1], &expected) {
-        return Err(mismatch("channels of x against those of w times `group`", &c.x_dims[1], expected));
+    shape_of(node, PLAIN)
+}
+
+/// Shape of a convolution of any form; the element type is that of x.
+pub(crate) fn shape_of(node: &NodeRef, form: Form) -> Result<Vec<Fact>, OpError> {
+    let c = Conv::view(node, form)?;
+    let of_a_group = &c.w_dims[c.w_in];
+    let expected = i64::try_from(c.group).ok().and_then(|g| of_a_group.mul(&Dim::from(g))).ok_or(OpError::Overflow)?;
+    if differ(&c.x_dims[c.channel], &expected) {
+        return Err(mismatch("channels of x against those of w times `group`", &c.x_dims[c.channel], expected));
     }
-    let mut out = vec![c.x_dims[0].clone(), c.w_dims[0].clone()]; // R6, R2
-    for axis in c.spatial() {
-        let size = c.window.positions(axis - 2, &c.x_dims[axis], Rounding::Down)?;
-        out.push(size.unwrap_or_else(|| unnamed(node, 0, axis)));
+    let mut out = c.x_dims.to_vec(); // R6
+    out[c.channel] = c.w_dims[0].clone(); // R2
+    for (i, axis) in c.spatial().enumerate() {
+        let size = c.window.positions(i, &c.x_dims[axis], Rounding::Down)?;
+        out[axis] = size.unwrap_or_else(|| unnamed(node, 0, axis));
     }
     Ok(vec![Fact { elem: c.x.fact.elem.or(c.w.fact.elem), shape: Some(out), content: None }])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let c = Conv::view(node)?;
+    relate_of(node, PLAIN, r)
+}
+
+/// Relations of a convolution of any form.
+pub(crate) fn relate_of(node: &NodeRef, form: Form, r: &mut Relations) -> Result<(), OpError> {
+    let c = Conv::view(node, form)?;
     let y = node.need_output(0)?;
     tie(r, (&y, 0), (&c.x, 0), "R6");
-    tie(r, (&y, 1), (&c.w, 0), "R2");
+    tie(r, (&y, c.channel), (&c.w, 0), "R2");
     if let Some(b) = &c.b {
-        tie(r, (&y, 1), (b, 0), "R2");
+        tie(r, (&y, c.channel), (b, 0), "R2");
     }
-    for o in [&c.x, &c.w, &y] {
-        freeze(r, o, c.spatial(), &Reason::Window); // R3
+    for (o, axes) in [(&c.x, c.spatial()), (&c.w, spatial(c.w_dims.len(), c.w_in)), (&y, c.spatial())] {
+        freeze(r, o, axes, &Reason::Window); // R3
     }
     if c.group == 1 {
-        contract(r, (&c.x, 1), (&c.w, 1), "R1");
+        contract(r, (&c.x, c.channel), (&c.w, c.w_in), "R1");
         return Ok(());
     }
-    let (inputs, outputs) = (c.w.size(1), y.size(1).filter(|n| n % c.group == 0));
+    let (inputs, outputs) = (c.w.size(c.w_in), y.size(c.channel).filter(|n| n % c.group == 0));
     let (Some(inputs), Some(outputs)) = (inputs, outputs) else {
         return Err(OpError::Unsupported("grouped channels of unknown or uneven number"));
     };
-    if c.x.size(1).is_none_or(|n| c.group.checked_mul(inputs) != Some(n)) {
-        return Err(mismatch("channels of x against those of a group", &c.x_dims[1], inputs));
+    if c.x.size(c.channel).is_none_or(|n| c.group.checked_mul(inputs) != Some(n)) {
+        return Err(mismatch("channels of x against those of a group", &c.x_dims[c.channel], inputs));
     }
     let groups = Groups { number: c.group, inputs, outputs: outputs / c.group };
-    let within = groups.relate(r, c.x.axis(1), y.axis(1), "R4");
+    let within = groups.relate(r, c.x.axis(c.channel), y.axis(c.channel), "R4");
     if let Some(input) = within.input {
-        r.contract(input, c.w.axis(1), inputs, "R4");
+        r.contract(input, c.w.axis(c.w_in), inputs, "R4");
     }
     Ok(())
 }
@@ -138,15 +196,22 @@ impl Groups {
 }
 
 fn work(node: &NodeRef) -> Result<Work, OpError> {
-    let (x, w, y) = (sizes(node, 0)?, sizes(node, 1)?, result_sizes(node, 0)?);
-    if x.len() < 3 || x.len() != w.len() || x.len() != y.len() {
-        return Err(mismatch("ranks of x and w", x.len(), w.len()));
+    work_of(node, PLAIN)
+}
+
+/// Work of a convolution of any form.
+pub(crate) fn work_of(node: &NodeRef, form: Form) -> Result<Work, OpError> {
+    let (x, w, y) = (sizes(node, form.x)?, sizes(node, form.w)?, result_sizes(node, 0)?);
+    let rank = x.len();
+    if rank < 3 || rank != w.len() || rank != y.len() {
+        return Err(mismatch("ranks of x and w", rank, w.len()));
     }
-    let groups = quotient(x[1], w[1])?; // R5
-    let taps = product(&w[2..])?;
-    let positions = product(y[2..].iter().chain([&y[0]]))?;
-    let macs = product(&[positions, w[0], w[1], taps])?;
-    let kernel = Kernel::Conv { cin: x[1], cout: w[0], groups, taps, positions, transposed: false };
+    let (channel, w_in) = (form.layout.channel(rank), form.layout.w_in(rank));
+    let groups = quotient(x[channel], w[w_in])?; // R5
+    let taps = product(&w[spatial(rank, w_in)])?;
+    let positions = product(y[spatial(rank, channel)].iter().chain([&y[0]]))?;
+    let macs = product(&[positions, w[0], w[w_in], taps])?;
+    let kernel = Kernel::Conv { cin: x[channel], cout: w[0], groups, taps, positions, transposed: false };
     Ok(Work { kernel, macs })
 }
 
@@ -159,7 +224,14 @@ pub(crate) fn quotient(channels: u64, of_a_group: u64) -> Result<u64, OpError> {
 }
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
-    follow_group(cut, (cut.before.need_input(0)?, 1), (cut.before.need_input(1)?, 1)) // R5
+    resize_of(cut, PLAIN)
+}
+
+/// Edits of a convolution of any form.
+pub(crate) fn resize_of(cut: &Resized, form: Form) -> Result<Vec<Edit>, OpError> {
+    let rank = cut.before.rank(form.x)?;
+    let all = (cut.before.need_input(form.x)?, form.layout.channel(rank));
+    follow_group(cut, all, (cut.before.need_input(form.w)?, form.layout.w_in(rank))) // R5
 }
 
 /// `group` after a cut: the channels of `all` over those of `one`, an axis that holds the channels of one group.
@@ -173,7 +245,7 @@ pub(crate) fn follow_group(cut: &Resized, all: (Operand, usize), one: (Operand, 
 }
 
 fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
-    let c = Conv::view(node)?;
+    let c = Conv::view(node, PLAIN)?;
     if c.w.tensor.is_none() || c.b.is_some_and(|b| b.tensor.is_none()) {
         return Ok(None);
     }
@@ -199,7 +271,7 @@ mod tests {
     use super::*;
     use crate::testing::{check_relation, check_resize, check_shape, check_work, linear};
 
-    const PLAIN: &str = r#"g (float[n,3,8,8] x) => (y) <float[4,3,3,3] w = ["location": "random:1"], float[4] b = {0,0,0,0}>
+    const ONE_GROUP: &str = r#"g (float[n,3,8,8] x) => (y) <float[4,3,3,3] w = ["location": "random:1"], float[4] b = {0,0,0,0}>
         { y = Conv <pads=[1,1,1,1], strides=[2,2]> (x, w, b) }"#;
     const GROUPED: &str = r#"g (float[n,4,8,8] x) => (y) <float[6,2,3,3] w = ["location": "random:1"]>
         { y = Conv <group=2> (x, w) }"#;
@@ -209,7 +281,7 @@ mod tests {
     #[test]
     fn r1_r2_r3_r6_one_group_contracts_inputs_and_freezes_windows() {
         check_relation(
-            PLAIN,
+            ONE_GROUP,
             "R2 y:1 = w:0
              R2 y:1 = b:0
              freeze x:2: a window mixes neighbouring slots
@@ -258,12 +330,12 @@ mod tests {
         check_resize(DEPTHWISE, &[("x", 1, &[0, 3]), ("w", 0, &[0, 3]), ("y", 1, &[0, 3])], "group=Int(2)");
         check_resize(GROUPED, &[("x", 1, &[0, 2]), ("w", 1, &[0])], "");
         check_resize(GROUPED, &[("x", 1, &[2, 3]), ("w", 0, &[3, 4, 5])], "group=Int(1)");
-        check_resize(PLAIN, &[("x", 1, &[0, 2]), ("w", 1, &[0, 2])], "");
+        check_resize(ONE_GROUP, &[("x", 1, &[0, 2]), ("w", 1, &[0, 2])], "");
     }
 
     #[test]
     fn shapes_round_down_and_stay_symbolic_where_they_can() {
-        check_shape(PLAIN, "float[n,4,4,4]");
+        check_shape(ONE_GROUP, "float[n,4,4,4]");
         check_shape(DEPTHWISE, "float[n,4,4,4]");
         let wide = |attrs: &str| {
             format!(r#"g (float[1,1,w] x) => (y) <float[1,1,3] k = {{1,1,1}}> {{ y = Conv <{attrs}> (x, k) }}"#)

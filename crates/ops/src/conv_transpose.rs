@@ -68,7 +68,7 @@ impl<'g> Transposed<'g> {
             x_dims,
             w_dims,
             group: group_of(node)?,
-            sliding: Sliding::read(node, kernel_of(node, w_dims)?)?,
+            sliding: Sliding::read(node, kernel_of(node, &w_dims[2..])?)?,
             output_padding: list("output_padding")?.unwrap_or_else(|| vec![0; spatial]),
             output_shape: list("output_shape")?,
         })

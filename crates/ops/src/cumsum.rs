@@ -1,6 +1,6 @@
-//! `CumSum`: running sum along an axis. Spec: ai.onnx `CumSum`, versions 11, 14.
+//! Running sums and products along an axis. Spec: ai.onnx `CumSum` (11, 14), `CumProd` (26).
 //!  R1  y has the shape and element type of x.
-//!  R2  The axis of the sum is frozen; the others of y are those of x. An axis computed at run time may be any.
+//!  R2  The axis is frozen; the others of y are those of x. An axis computed at run time may be any.
 
 use crate::form::{freeze, freeze_all, normalised, tie_same};
 use sparsec_ir::{
@@ -8,7 +8,7 @@ use sparsec_ir::{
     WorkRule,
 };
 
-pub(crate) const OPS: &[OpDef] = &[OpDef {
+const CUM_SUM: OpDef = OpDef {
     name: "CumSum",
     domain: ONNX,
     since: &[11, 14],
@@ -18,7 +18,9 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     resize: Resize::Nothing,
     linear: LinearRule::Never,
     affine: Affine::Never,
-}];
+};
+
+pub(crate) const OPS: &[OpDef] = &[OpDef { name: "CumProd", since: &[26], ..CUM_SUM }, CUM_SUM];
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let mut y = node.need_input(0)?.fact.clone(); // R1

@@ -1,11 +1,12 @@
 //! `DepthToSpace`, `SpaceToDepth`: blocks of positions against channels.
-//! Spec: ai.onnx `DepthToSpace`, versions 1, 11, 13; `SpaceToDepth`, versions 1, 13.
+//! Spec: ai.onnx `DepthToSpace`, versions 1, 11, 13, 28; `SpaceToDepth`, versions 1, 13, 28.
 //!  R1  The deep channel axis is the product of a block's rows and columns and the flat channel axis: in this order
 //!      (mode `DCR`, and always for `SpaceToDepth`), or with the flat channels outermost (mode `CRD`).
 //!  R2  A wide spatial axis is the product of the narrow one and the block.
 //!  R3  The block is an attribute: its rows and columns never leave.
 
-use crate::content::{mismatch, unnamed};
+use crate::content::unnamed;
+use crate::form::mismatch;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, AxisRef, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
@@ -15,7 +16,7 @@ use sparsec_ir::{
 const DEPTH_TO_SPACE: OpDef = OpDef {
     name: "DepthToSpace",
     domain: ONNX,
-    since: &[1, 11, 13],
+    since: &[1, 11, 13, 28],
     shape: ShapeRule::By(to_space_shape),
     relate: Relate::By(to_space),
     work: WorkRule::By(moves),
@@ -28,7 +29,7 @@ pub(crate) const OPS: &[OpDef] = &[
     DEPTH_TO_SPACE,
     OpDef {
         name: "SpaceToDepth",
-        since: &[1, 13],
+        since: &[1, 13, 28],
         shape: ShapeRule::By(to_depth_shape),
         relate: Relate::By(to_depth),
         ..DEPTH_TO_SPACE

@@ -1,11 +1,12 @@
-//! `Expand`, `Tile`: slots repeated. Spec: ai.onnx `Expand`, versions 8, 13; `Tile`, versions 6, 13.
+//! `Expand`, `Tile`: slots repeated. Spec: ai.onnx `Expand`, versions 8, 13; `Tile`, versions 1, 6, 13.
 //!  R1  `Expand`: x is broadcast to the wanted shape by the rules of `broadcast.rs`.
 //!  R2  A result axis that repeats an axis of size 1, or that x lacks, is free: all its slots are alike.
 //!  R3  `Tile`: slot i of x is slot i, i + n, i + 2n, … of y.
 //!  R4  After a cut the operand of sizes follows: an entry 1 stays where x has the size already.
+//!  R5  `Tile` repeats one axis before version 6: operand 1 is the number of times, operand 2 the axis.
 
 use crate::broadcast;
-use crate::content::{freeze_sizes, unnamed};
+use crate::content::{freeze_sizes, number, unnamed};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Dim, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -28,7 +29,7 @@ pub(crate) const OPS: &[OpDef] = &[
     EXPAND,
     OpDef {
         name: "Tile",
-        since: &[6, 13],
+        since: &[1, 6, 13],
         shape: ShapeRule::By(tile_shape),
         relate: Relate::By(tile_relate),
         resize: Resize::By(tile_resize),
@@ -94,11 +95,23 @@ fn expand_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     Ok(if unchanged { Vec::new() } else { vec![Edit::Content { operand: 1, dims }] }) // R4
 }
 
+/// How often each axis is repeated, where that is known.
+fn repeats(node: &NodeRef, rank: usize) -> Result<Option<Vec<Dim>>, OpError> {
+    if node.opset >= 6 {
+        return Ok(node.need_input(1)?.fact.content.clone());
+    }
+    let Some((times, axis)) = number(node, 1).zip(number(node, 2).and_then(|a| a.as_const())) else { return Ok(None) };
+    let mut all = vec![Dim::from(1); rank];
+    all[node.axis(axis, rank)?] = times; // R5
+    Ok(Some(all))
+}
+
 fn tile_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let (x, repeats) = (node.need_input(0)?, node.need_input(1)?);
+    let x = node.need_input(0)?;
     let Some(dims) = &x.fact.shape else { return Ok(vec![Fact::unranked(x.fact.elem)]) };
+    let repeats = repeats(node, dims.len())?;
     let at = |axis: usize| {
-        let repeat = repeats.fact.content.as_ref().and_then(|r| r.get(axis));
+        let repeat = repeats.as_ref().and_then(|r| r.get(axis));
         repeat.map_or_else(|| unnamed(node, 0, axis), |n| dims[axis].mul(n).ok_or(OpError::Overflow))
     };
     let shape: Vec<Dim> = (0..dims.len()).map(at).collect::<Result<_, _>>()?;
@@ -116,10 +129,13 @@ fn tile_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 const MAX_COPIES: u64 = 4096;
 
 fn tile_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    freeze_sizes(node, 1, r);
+    [1, 2].into_iter().for_each(|i| freeze_sizes(node, i, r));
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     for axis in 0..node.rank(0)? {
         match (x.size(axis), y.size(axis)) {
+            (Some(1), Some(m)) if m > 1 && node.opset < 6 => {
+                r.freeze(y.axis(axis), Reason::Rule("repeated as a scalar says")); // R5
+            }
             (Some(1), Some(_)) => r.free(y.axis(axis)), // R2
             (Some(n), Some(m)) if n > 0 && m % n == 0 && m / n <= MAX_COPIES => {
                 for copy in 0..m / n {
@@ -141,7 +157,7 @@ fn tile_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn tile_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
-    let Some(old) = &node.need_input(1)?.fact.content else { return Ok(Vec::new()) };
+    let Some(old) = repeats(node, node.rank(0)?)? else { return Ok(Vec::new()) };
     let mut dims = old.clone();
     for (axis, repeat) in dims.iter_mut().enumerate() {
         // Copies of more than one slot leave whole rows of copies alone; copies of one slot are counted.
@@ -149,7 +165,13 @@ fn tile_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
             *repeat = cut.dim(y.value, axis).ok_or(OpError::UnknownRank { index: 0 })?;
         }
     }
-    Ok(if dims == *old { Vec::new() } else { vec![Edit::Content { operand: 1, dims }] }) // R4
+    if dims == old {
+        return Ok(Vec::new());
+    }
+    if node.opset < 6 {
+        return Err(OpError::Unsupported("the number of repeats is a scalar"));
+    }
+    Ok(vec![Edit::Content { operand: 1, dims }]) // R4
 }
 
 #[cfg(test)]
@@ -178,6 +200,13 @@ mod tests {
         let text = "g (float[n,3] x) => (float[] y) <int64[2] s = {1, 2}> { y = Tile (x, s) }";
         check_fact(text, "float[n,6]");
         check_relation(text, &["s.0 frozen: holds sizes", "R3 x.1 = y.1 x3", "R3 x.1 = y.1@3 x3"]);
+    }
+    #[test]
+    fn the_first_version_of_tile_repeats_one_axis() {
+        let text = r#"<ir_version: 8, opset_import: ["" : 1]> g (float[2,3] x) => (float[] y)
+            <float t = {2}, float a = {1}> { y = Tile (x, t, a) }"#;
+        check_fact(text, "float[2,6]");
+        check_relation(text, &["R3 x.0 = y.0 x2", "R3 x.1 = y.1 x3", "R3 x.1 = y.1@3 x3"]);
     }
     #[test]
     fn copies_of_a_single_slot_are_counted() {

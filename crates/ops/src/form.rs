@@ -1,6 +1,6 @@
 //! What several operator files share: ties between axes of one size, bound sizes, sizes nobody named.
 
-use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
+use sparsec_ir::{Dim, ElemType, Fact, Id, NodeRef, OpError, Operand, Reason, Relations};
 
 /// An axis of an operand or result.
 pub(crate) type At<'a, 'g> = (&'a Operand<'g>, usize);
@@ -81,7 +81,7 @@ pub(crate) fn product<'a>(sizes: impl IntoIterator<Item = &'a u64>) -> Result<u6
 pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Dim {
     match node.output(result) {
         Some(y) => Dim::sym(&format!("?{}.{axis}", node.graph.value(y.value).name)),
-        None => Dim::sym(&format!("?{}:{result}.{axis}", node.node().name)),
+        None => Dim::sym(&format!("?#{}:{result}.{axis}", node.id.index())),
     }
 }
 
@@ -108,6 +108,26 @@ pub(crate) fn at_least(name: &str, min: i64, values: Vec<i64>) -> Result<Vec<u64
     let expected = if min > 0 { "positive whole numbers" } else { "whole numbers from 0" };
     let bad = || OpError::BadAttribute { name: name.to_string(), expected };
     values.into_iter().map(|v| u64::try_from(v).ok().filter(|_| v >= min).ok_or_else(bad)).collect()
+}
+
+/// The element type whose code an attribute gives.
+pub(crate) fn elem_attr(node: &NodeRef, name: &str) -> Result<Option<ElemType>, OpError> {
+    let bad = || OpError::BadAttribute { name: name.to_string(), expected: "the code of an element type" };
+    let code = node.int(name)?.filter(|&code| code != 0);
+    code.map(|code| i32::try_from(code).ok().and_then(ElemType::from_code).ok_or_else(bad)).transpose()
+}
+
+/// The fact of an operand whose elements the node changes and whose shape it keeps.
+pub(crate) fn like(node: &NodeRef, index: usize) -> Result<Fact, OpError> {
+    Ok(node.need_input(index)?.fact.clone().with_content(None))
+}
+
+/// Freezes every axis of every operand and result.
+pub(crate) fn freeze_node(node: &NodeRef, r: &mut Relations, reason: &Reason) {
+    let operands = (0..node.input_count()).filter_map(|i| node.input(i));
+    for o in operands.chain((0..node.output_count()).filter_map(|i| node.output(i))) {
+        freeze_all(r, &o, reason);
+    }
 }
 
 /// Two shapes or sizes that do not fit.

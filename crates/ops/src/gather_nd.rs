@@ -1,14 +1,16 @@
 //! Reads and writes addressed element by element or slice by slice. Spec: ai.onnx `GatherElements`, versions 11, 13;
-//! `GatherND`, versions 11, 12, 13; `ScatterElements`, versions 11, 13, 16, 18; `ScatterND`, versions 11, 13, 16, 18.
+//! `GatherND`, versions 11, 12, 13; `Scatter`, versions 9, 11; `ScatterElements`, versions 11, 13, 16, 18; `ScatterND`, versions 11, 13,
+//! 16, 18; `TensorScatter`, version 24.
 //!  R1  Axes that the indices address are frozen.
 //!  R2  Batch axes, and axes that are moved whole, are the same axes of x and of the result.
 //!  R3  Axes of the indices are those of the result.
 //!  R4  Axes over updates are frozen: every update counts in the result.
 //!  R5  `GatherND` by a constant column of indices picks along the first axis, as `Gather` does; after a cut that leaves
 //!      other indices it becomes one.
+//!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::content::{dims, slot};
-use crate::form::freeze_all;
+use crate::content::slot;
+use crate::form::{dims, freeze_all};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize, Resized,
@@ -37,8 +39,10 @@ const fn row(
 pub(crate) const OPS: &[OpDef] = &[
     row("GatherElements", &[11, 13], elements_shape, gather_elements),
     OpDef { resize: Resize::By(resize), ..row("GatherND", &[11, 12, 13], nd_shape, gather_nd) },
+    row("Scatter", &[9, 11], scatter_shape, scatter_elements),
     row("ScatterElements", &[11, 13, 16, 18], scatter_shape, scatter_elements),
     row("ScatterND", &[11, 13, 16, 18], scatter_shape, scatter_nd),
+    row("TensorScatter", &[24], scatter_shape, tensor_scatter),
 ];
 
 /// Ties axes of equal static length of several values; freezes them where the lengths differ or are not known.
@@ -190,6 +194,25 @@ fn scatter_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
+fn tensor_scatter(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, updates, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
+    let rank = node.rank(0)?;
+    let axis = node.axis(node.int_or("axis", -2)?, rank)?;
+    for a in 0..rank {
+        if a == axis {
+            for o in [x, updates, y] {
+                r.freeze(o.axis(a), Reason::Indexed); // R6
+            }
+        } else {
+            tie_all(&[(x, a), (updates, a), (y, a)], "R2", r);
+        }
+    }
+    if let Some(indices) = node.input(2) {
+        tie_all(&[(x, 0), (indices, 0)], "R6", r);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing_data::{check_fact, check_relation, check_resize};
@@ -216,6 +239,24 @@ mod tests {
         check_relation(
             "g (float[7,4] x, int64[3,4] i) => (float[] y) { y = GatherElements (x, i) }",
             &["x.0 frozen: indexed by data", "R3 i.0 = y.0 x3", "R2 x.1 = i.1 x4", "R2 x.1 = y.1 x4"],
+        );
+    }
+    #[test]
+    fn a_cache_is_written_along_one_axis() {
+        check_relation(
+            "g (float[2,3,9,4] x, float[2,3,1,4] u, int64[2] i) => (float[] y) { y = TensorScatter (x, u, i) }",
+            &[
+                "R2 x.0 = u.0 x2",
+                "R2 x.0 = y.0 x2",
+                "R2 x.1 = u.1 x3",
+                "R2 x.1 = y.1 x3",
+                "x.2 frozen: indexed by data",
+                "u.2 frozen: indexed by data",
+                "y.2 frozen: indexed by data",
+                "R2 x.3 = u.3 x4",
+                "R2 x.3 = y.3 x4",
+                "R6 x.0 = i.0 x2",
+            ],
         );
     }
     #[test]

@@ -24,21 +24,26 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
 }];
 
 /// Operands, and which of their axes is which.
-struct Gemm<'g> {
-    a: Operand<'g>,
-    b: Operand<'g>,
+pub(crate) struct Gemm<'g> {
+    pub(crate) a: Operand<'g>,
+    pub(crate) b: Operand<'g>,
     c: Option<Operand<'g>>,
     /// Axes of A: rows, contracted.
-    m: usize,
-    a_k: usize,
+    pub(crate) m: usize,
+    pub(crate) a_k: usize,
     /// Axes of B: contracted, columns.
-    b_k: usize,
-    n: usize,
+    pub(crate) b_k: usize,
+    pub(crate) n: usize,
 }
 
+/// Where a product has A, B and C.
+pub(crate) type Places = [usize; 3];
+
+const PLAIN: Places = [0, 1, 2];
+
 impl<'g> Gemm<'g> {
-    fn view(node: &NodeRef<'g>) -> Result<Self, OpError> {
-        for operand in [0, 1] {
+    pub(crate) fn view(node: &NodeRef<'g>, [a, b, c]: Places) -> Result<Self, OpError> {
+        for operand in [a, b] {
             let rank = node.rank(operand)?;
             if rank != 2 {
                 return Err(mismatch("rank of a matrix", rank, 2));
@@ -47,13 +52,18 @@ impl<'g> Gemm<'g> {
         let axes = |transposed: i64| if transposed != 0 { (1, 0) } else { (0, 1) };
         let (m, a_k) = axes(node.int_or("transA", 0)?);
         let (b_k, n) = axes(node.int_or("transB", 0)?);
-        Ok(Self { a: node.need_input(0)?, b: node.need_input(1)?, c: node.input(2), m, a_k, b_k, n })
+        Ok(Self { a: node.need_input(a)?, b: node.need_input(b)?, c: node.input(c), m, a_k, b_k, n })
     }
 }
 
-fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let g = Gemm::view(node)?;
-    let (a, b) = (dims(node, 0)?, dims(node, 1)?);
+pub(crate) fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    shape_of(node, PLAIN)
+}
+
+/// Shape of a product with its operands at `places`; the element type is that of A.
+pub(crate) fn shape_of(node: &NodeRef, places: Places) -> Result<Vec<Fact>, OpError> {
+    let g = Gemm::view(node, places)?;
+    let (a, b) = (dims(node, places[0])?, dims(node, places[1])?);
     if differ(&a[g.a_k], &b[g.b_k]) {
         return Err(mismatch("contracted sizes", &a[g.a_k], &b[g.b_k]));
     }
@@ -61,14 +71,19 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem: g.a.fact.elem.or(g.b.fact.elem), shape: Some(out), content: None }])
 }
 
-fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let g = Gemm::view(node)?;
+pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate_of(node, PLAIN, r)
+}
+
+/// Relations of a product with its operands at `places`.
+pub(crate) fn relate_of(node: &NodeRef, places: Places, r: &mut Relations) -> Result<(), OpError> {
+    let g = Gemm::view(node, places)?;
     let y = node.need_output(0)?;
     contract(r, (&g.a, g.a_k), (&g.b, g.b_k), "R1");
     tie(r, (&y, 0), (&g.a, g.m), "R2");
     tie(r, (&y, 1), (&g.b, g.n), "R2");
     if let Some(c) = &g.c {
-        let rank = c.rank().filter(|r| *r <= 2).ok_or(OpError::UnknownRank { index: 2 })?;
+        let rank = c.rank().filter(|r| *r <= 2).ok_or(OpError::UnknownRank { index: places[2] })?;
         for axis in (0..rank).filter(|a| c.size(*a) != Some(1)) {
             tie(r, (&y, 2 - rank + axis), (c, axis), "R3");
         }
@@ -76,9 +91,14 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
-fn work(node: &NodeRef) -> Result<Work, OpError> {
-    let g = Gemm::view(node)?;
-    let (a, b) = (sizes(node, 0)?, sizes(node, 1)?);
+pub(crate) fn work(node: &NodeRef) -> Result<Work, OpError> {
+    work_of(node, PLAIN)
+}
+
+/// Work of a product with its operands at `places`.
+pub(crate) fn work_of(node: &NodeRef, places: Places) -> Result<Work, OpError> {
+    let g = Gemm::view(node, places)?;
+    let (a, b) = (sizes(node, places[0])?, sizes(node, places[1])?);
     let (m, n, k) = (a[g.m], b[g.n], a[g.a_k]);
     let constant = g.b.tensor.is_some();
     let kernel = if constant { Kernel::Gemm { m, n, k } } else { Kernel::BatchedMatMul { batch: 1, m, n, k } };
@@ -86,7 +106,7 @@ fn work(node: &NodeRef) -> Result<Work, OpError> {
 }
 
 fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
-    let g = Gemm::view(node)?;
+    let g = Gemm::view(node, PLAIN)?;
     let (alpha, beta) = (node.float_or("alpha", 1.0)?, node.float_or("beta", 1.0)?);
     if alpha == 0.0 || !alpha.is_finite() || !beta.is_finite() {
         return Ok(None);

@@ -88,7 +88,7 @@ fn normalised_axis(node: &NodeRef) -> Result<Option<Normalised>, OpError> {
     Ok(plain.then_some(Normalised { axis, scale: 1, shift, centred }))
 }
 
-fn work(_: &NodeRef) -> Result<Work, OpError> {
+pub(crate) fn work(_: &NodeRef) -> Result<Work, OpError> {
     Ok(Work { kernel: Kernel::Reduce, macs: 0 })
 }
 

@@ -23,36 +23,58 @@ pub(crate) const OPS: &[OpDef] = &[OpDef {
     affine: Affine::Never,
 }];
 
+/// Where a matrix product has its operands, and whether their last two axes are swapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) swap_a: bool,
+    pub(crate) swap_b: bool,
+}
+
+impl Form {
+    /// Operands as they are.
+    pub(crate) const fn plain(a: usize, b: usize) -> Self {
+        Self { a, b, swap_a: false, swap_b: false }
+    }
+}
+
+const PLAIN: Form = Form::plain(0, 1);
+
 /// Which axis of each operand and of the result is which, from the ranks alone.
-struct MatMul {
+pub(crate) struct MatMul {
     /// Axes of a: rows (none for rank 1), contracted.
-    m: Option<usize>,
-    a_k: usize,
+    pub(crate) m: Option<usize>,
+    pub(crate) a_k: usize,
     /// Axes of b: contracted, columns (none for rank 1).
-    b_k: usize,
-    n: Option<usize>,
+    pub(crate) b_k: usize,
+    pub(crate) n: Option<usize>,
     /// Number of batch axes of a, b and y.
     a_batch: usize,
     b_batch: usize,
-    y_batch: usize,
+    pub(crate) y_batch: usize,
 }
 
 impl MatMul {
-    fn view(node: &NodeRef) -> Result<Self, OpError> {
-        let (a, b) = (node.rank(0)?, node.rank(1)?);
+    pub(crate) fn view(node: &NodeRef, form: Form) -> Result<Self, OpError> {
+        let (a, b) = (node.rank(form.a)?, node.rank(form.b)?);
         if a == 0 || b == 0 {
             return Err(OpError::Unsupported("a matrix product with a scalar"));
         }
         let (a_batch, b_batch) = (a.saturating_sub(2), b.saturating_sub(2));
-        Ok(Self {
-            m: (a > 1).then(|| a - 2),
-            a_k: a - 1,
-            b_k: b_batch,
-            n: (b > 1).then(|| b - 1),
-            a_batch,
-            b_batch,
-            y_batch: a_batch.max(b_batch),
-        })
+        let (mut m, mut a_k) = ((a > 1).then(|| a - 2), a - 1);
+        let (mut b_k, mut n) = (b_batch, (b > 1).then(|| b - 1));
+        if let (Some(rows), true) = (m, form.swap_a) {
+            (m, a_k) = (Some(a_k), rows);
+        }
+        if let (Some(columns), true) = (n, form.swap_b) {
+            (b_k, n) = (columns, Some(b_k));
+        }
+        Ok(Self { m, a_k, b_k, n, a_batch, b_batch, y_batch: a_batch.max(b_batch) })
+    }
+    /// Axis of y with the columns of b.
+    pub(crate) fn y_n(&self) -> usize {
+        self.y_batch + usize::from(self.m.is_some())
     }
     /// Batch axis of a and of b under batch axis `axis` of y, aligned from the right.
     fn batch(&self, axis: usize) -> (Option<usize>, Option<usize>) {
@@ -75,8 +97,13 @@ fn broadcast(a: &Dim, b: &Dim) -> Result<Option<Dim>, OpError> {
 }
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let v = MatMul::view(node)?;
-    let (a, b) = (dims(node, 0)?, dims(node, 1)?);
+    shape_of(node, PLAIN)
+}
+
+/// Shape of a matrix product of any form; the element type is that of a.
+pub(crate) fn shape_of(node: &NodeRef, form: Form) -> Result<Vec<Fact>, OpError> {
+    let v = MatMul::view(node, form)?;
+    let (a, b) = (dims(node, form.a)?, dims(node, form.b)?);
     if differ(&a[v.a_k], &b[v.b_k]) {
         return Err(mismatch("contracted sizes", &a[v.a_k], &b[v.b_k]));
     }
@@ -91,19 +118,24 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     }
     out.extend(v.m.map(|m| a[m].clone())); // R2
     out.extend(v.n.map(|n| b[n].clone()));
-    let elem = node.need_input(0)?.fact.elem.or(node.need_input(1)?.fact.elem);
+    let elem = node.need_input(form.a)?.fact.elem.or(node.need_input(form.b)?.fact.elem);
     Ok(vec![Fact { elem, shape: Some(out), content: None }])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    let v = MatMul::view(node)?;
-    let (a, b, y) = (node.need_input(0)?, node.need_input(1)?, node.need_output(0)?);
+    relate_of(node, PLAIN, r)
+}
+
+/// Relations of a matrix product of any form.
+pub(crate) fn relate_of(node: &NodeRef, form: Form, r: &mut Relations) -> Result<(), OpError> {
+    let v = MatMul::view(node, form)?;
+    let (a, b, y) = (node.need_input(form.a)?, node.need_input(form.b)?, node.need_output(0)?);
     contract(r, (&a, v.a_k), (&b, v.b_k), "R1");
     if let Some(m) = v.m {
         tie(r, (&y, v.y_batch), (&a, m), "R2");
     }
     if let Some(n) = v.n {
-        tie(r, (&y, v.y_batch + usize::from(v.m.is_some())), (&b, n), "R2");
+        tie(r, (&y, v.y_n()), (&b, n), "R2");
     }
     for axis in 0..v.y_batch {
         let (i, j) = v.batch(axis);
@@ -116,26 +148,30 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 }
 
 fn work(node: &NodeRef) -> Result<Work, OpError> {
-    let v = MatMul::view(node)?;
-    let (a, b, y) = (sizes(node, 0)?, sizes(node, 1)?, result_sizes(node, 0)?);
+    work_of(node, PLAIN)
+}
+
+/// Work of a matrix product of any form.
+pub(crate) fn work_of(node: &NodeRef, form: Form) -> Result<Work, OpError> {
+    let v = MatMul::view(node, form)?;
+    let (a, b, y) = (sizes(node, form.a)?, sizes(node, form.b)?, result_sizes(node, 0)?);
     let batch = product(y.get(..v.y_batch).ok_or(OpError::Unsupported("the result has too few axes"))?)?;
     let (m, n, k) = (v.m.map_or(1, |m| a[m]), v.n.map_or(1, |n| b[n]), a[v.a_k]);
-    let matrix = product(&b[..v.b_batch])? == 1 && node.need_input(1)?.tensor.is_some();
+    let matrix = product(&b[..v.b_batch])? == 1 && node.need_input(form.b)?.tensor.is_some();
     let kernel =
         if matrix { Kernel::Gemm { m: product(&[batch, m])?, n, k } } else { Kernel::BatchedMatMul { batch, m, n, k } };
     Ok(Work { kernel, macs: product(&[batch, m, n, k])? })
 }
 
 fn linear(node: &NodeRef) -> Result<Option<Contraction>, OpError> {
-    let v = MatMul::view(node)?;
+    let v = MatMul::view(node, PLAIN)?;
     let right = v.b_batch == 0 && v.n.is_some() && node.need_input(1)?.tensor.is_some();
     let left = v.a_batch == 0 && v.m.is_some() && v.n.is_some() && node.need_input(0)?.tensor.is_some();
     if !right && !left {
         return Ok(None);
     }
-    let rows = usize::from(v.m.is_some());
     let (x, w) = if right { (0, 1) } else { (1, 0) };
-    let (x_axis, y_axis) = if right { (v.a_k, v.y_batch + rows) } else { (v.b_k, v.y_batch) };
+    let (x_axis, y_axis) = if right { (v.a_k, v.y_n()) } else { (v.b_k, v.y_batch) };
     Ok(Some(Contraction {
         x,
         w,

@@ -1,4 +1,4 @@
-//! `OneHot`: an axis of classes marked by index. Spec: ai.onnx `OneHot`, versions 9, 11.
+//! `OneHot`: an axis of classes marked by index. Spec: ai.onnx `OneHot`, versions 9, 11, 28.
 //!  R1  The new axis is addressed by data: it is frozen.
 //!  R2  Every other axis of y is an axis of the indices.
 //!  R3  Depth and the two values are read whole.
@@ -13,7 +13,7 @@ use sparsec_ir::{
 pub(crate) const OPS: &[OpDef] = &[OpDef {
     name: "OneHot",
     domain: ONNX,
-    since: &[9, 11],
+    since: &[9, 11, 28],
     shape: ShapeRule::By(shape),
     relate: Relate::By(relate),
     work: WorkRule::By(moves),

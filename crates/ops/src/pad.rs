@@ -39,7 +39,7 @@ fn pads(node: &NodeRef, rank: usize) -> Result<Option<Vec<(Dim, Dim)>>, OpError>
     };
     let (Some(list), Some(axes)) = (list, axes) else { return Ok(None) };
     if list.len() != 2 * axes.len() {
-        return Err(crate::content::mismatch("pads and padded axes", list.len(), axes.len()));
+        return Err(crate::form::mismatch("pads and padded axes", list.len(), axes.len()));
     }
     let mut out = vec![(Dim::from(0), Dim::from(0)); rank];
     for (i, &axis) in axes.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! `Reshape`, `Flatten`: the same elements in row-major order under another shape.
-//! Spec: ai.onnx `Reshape`, versions 5, 13, 14, 19, 21, 23, 24, 25; `Flatten`, versions 1, 9, 11, 13, 21, 23, 24, 25.
+//! Spec: ai.onnx `Reshape`, versions 1, 5, 13, 14, 19, 21, 23, 24, 25; `Flatten`, versions 1, 9, 11, 13, 21, 23, 24, 25.
+//!  R0  The wanted shape is operand 1, an attribute before version 5.
 //!  R1  Entry 0 of the wanted shape copies the size of x (unless `allowzero`); −1 takes what is left.
 //!  R2  Old and new axes fall into blocks of equal size, matched from the left, then from the right. Size 1 is ignored.
 //!  R3  A block of one axis on each side: they are the same axis.
@@ -8,17 +9,18 @@
 //!  R5  Static axes in a block with a dynamic one are frozen.
 //!  R6  After a cut the shape operand holds the new sizes; entries 0 and −1 stay where they still say the same.
 
-use crate::content::{freeze_sizes, mismatch, unnamed};
+use crate::content::{freeze_sizes, unnamed};
+use crate::form::mismatch;
 use crate::work::nothing;
 use sparsec_ir::{
-    Affine, AxisRef, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations,
-    Resize, Resized, ShapeRule, WorkRule,
+    Affine, Attr, AxisRef, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,
+    Relations, Resize, Resized, ShapeRule, WorkRule,
 };
 
 const RESHAPE: OpDef = OpDef {
     name: "Reshape",
     domain: ONNX,
-    since: &[5, 13, 14, 19, 21, 23, 24, 25],
+    since: &[1, 5, 13, 14, 19, 21, 23, 24, 25],
     shape: ShapeRule::By(reshape_shape),
     relate: Relate::By(relate),
     work: WorkRule::By(nothing),
@@ -39,10 +41,10 @@ pub(crate) const OPS: &[OpDef] = &[
 ];
 
 fn reshape_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let (x, wanted) = (node.need_input(0)?, node.need_input(1)?);
+    let x = node.need_input(0)?;
     let elem = x.fact.elem;
-    let shape = match (&wanted.fact.content, wanted.size(0)) {
-        (Some(entries), _) => Some(target(node, x.fact.shape.as_deref(), entries)?),
+    let shape = match (wanted(node)?, node.input(1).and_then(|w| w.size(0))) {
+        (Some(entries), _) => Some(target(node, x.fact.shape.as_deref(), &entries)?),
         (None, Some(rank)) if rank <= 64 => {
             Some((0..rank as usize).map(|a| unnamed(node, 0, a)).collect::<Result<_, _>>()?)
         }
@@ -50,6 +52,15 @@ fn reshape_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     };
     let content = x.fact.content.clone().filter(|_| shape.as_ref().is_some_and(|s| s.len() <= 1));
     Ok(vec![Fact { elem, shape, content }])
+}
+
+/// Entries of the wanted shape, where they are known; R0.
+fn wanted(node: &NodeRef) -> Result<Option<Vec<Dim>>, OpError> {
+    if node.opset < 5 {
+        let missing = || OpError::BadAttribute { name: "shape".to_string(), expected: "given" };
+        return Ok(Some(node.ints("shape")?.ok_or_else(missing)?.into_iter().map(Dim::from).collect()));
+    }
+    Ok(node.need_input(1)?.fact.content.clone())
 }
 
 /// The shape that the entries of the shape operand ask for.
@@ -244,8 +255,9 @@ fn spans(side: &[Sized], digits: &[u64]) -> Vec<(AxisRef, std::ops::Range<usize>
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
-    let entries = node.need_input(1)?.fact.content.as_ref();
+    let entries = wanted(node)?;
     let Some(sizes) = cut.shape(y.value).filter(|_| cut.any()) else { return Ok(Vec::new()) };
+    let entries = entries.as_ref();
     let entry = |axis: usize| entries.and_then(|e| e.get(axis)).and_then(Dim::as_const);
     // Where no axis is empty, entry 0 can copy whatever the attribute says of it.
     let literal = node.int_or("allowzero", 0)? != 0;
@@ -275,9 +287,13 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
             _ => size,
         });
     }
-    let unchanged = entries == Some(&dims);
-    if unchanged {
+    if entries == Some(&dims) {
         return Ok(Vec::new());
+    }
+    if node.opset < 5 {
+        let sizes: Option<Vec<i64>> = dims.iter().map(Dim::as_const).collect();
+        let sizes = sizes.ok_or(OpError::Unsupported("an attribute cannot hold a size known only at run time"))?;
+        return Ok(vec![Edit::Attr("shape", Attr::Ints(sizes))]);
     }
     let mut edits = vec![Edit::Content { operand: 1, dims }]; // R6
     if zeros && literal {
@@ -350,6 +366,14 @@ mod tests {
         let cut: &[u32] = &[0, 2, 3];
         check_resize(&reshape("n,16,12", &[-1, 16, 3, 4]), &[("y", 3, cut)], &["operand 1 = -1,16,3,3"]);
         check_resize(&reshape("n,6,4", &[0, -1]), &[("y", 1, cut)], &[]);
+    }
+    #[test]
+    fn the_shape_is_an_attribute_in_the_first_version() {
+        let text = r#"<ir_version: 8, opset_import: ["" : 1]> g (float[n,6,4] x) => (float[] y)
+            { y = Reshape <shape = [0, 24]> (x) }"#;
+        check_fact(text, "float[n,24]");
+        check_relation(text, &["R4 y.1 = x.1*x.2"]);
+        check_resize(text, &[("y", 1, &[0, 2, 3])], &["shape = Ints([0, 3])"]);
     }
     #[test]
     fn flatten_merges_on_both_sides() {

@@ -4,7 +4,8 @@
 //!  R2  No element of x is read: its axes are free.
 //!  R3  y holds sizes: it is frozen. Operators that read it state what they need after a cut.
 
-use crate::content::{free_all, freeze_all};
+use crate::content::free_all;
+use crate::form::freeze_all;
 use crate::work::nothing;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -45,7 +46,7 @@ fn size(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     free_all(&node.need_input(0)?, r); // R2
-    freeze_all(&node.need_output(0)?, r, Reason::Rule("holds sizes")); // R3
+    freeze_all(r, &node.need_output(0)?, &Reason::Rule("holds sizes")); // R3
     Ok(())
 }
 

@@ -66,7 +66,8 @@ fn relate_one_axis(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     relate(node, one_axis(node)?, r)
 }
 
-fn relate(node: &NodeRef, axes: Range<usize>, r: &mut Relations) -> Result<(), OpError> {
+/// Relations of a normalisation over `axes` of operand 0.
+pub(crate) fn relate(node: &NodeRef, axes: Range<usize>, r: &mut Relations) -> Result<(), OpError> {
     let (x, y, rank) = (node.need_input(0)?, node.need_output(0)?, node.rank(0)?);
     for o in [&x, &y] {
         freeze(r, o, axes.clone(), &normalised(node)); // R1

@@ -5,7 +5,8 @@
 //!  R3  Without sizes the parts are equal, from version 18 on with a smaller last one.
 //!  R4  After a cut the sizes are what is left of each part.
 
-use crate::content::{freeze_sizes, mismatch, unnamed};
+use crate::content::{freeze_sizes, unnamed};
+use crate::form::mismatch;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -85,7 +86,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze_sizes(node, 1, r);
     let x = node.need_input(0)?;
-    let dims = crate::content::dims(node, 0)?;
+    let dims = crate::form::dims(node, 0)?;
     let split = axis(node, dims.len())?;
     let mut start = Some(0);
     for (index, size) in sizes(node, &dims[split])?.into_iter().enumerate() {
@@ -121,7 +122,7 @@ const UNKNOWN_PARTS: Reason = Reason::Rule("split at places known only at run ti
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
     let x = node.need_input(0)?;
-    let before = crate::content::dims(node, 0)?;
+    let before = crate::form::dims(node, 0)?;
     let axis = axis(node, before.len())?;
     let Some(kept) = (cut.kept)(x.value, axis) else { return Ok(Vec::new()) };
     let mut start = 0u64;

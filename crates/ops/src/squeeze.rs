@@ -3,7 +3,8 @@
 //!  R1  Every other axis of y is the axis of x that stands at its place.
 //!  R2  Contents pass while the rank stays at most 1.
 
-use crate::content::{freeze_sizes, mismatch};
+use crate::content::freeze_sizes;
+use crate::form::mismatch;
 use crate::work::nothing;
 use sparsec_ir::{
     Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, WorkRule,
@@ -52,8 +53,8 @@ fn squeeze_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 
 fn squeeze_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     freeze_sizes(node, 1, r);
-    let dims = crate::content::dims(node, 0)?;
-    let staying = staying(node, &dims)?.ok_or(OpError::Unsupported("which axes go depends on sizes"))?;
+    let dims = crate::form::dims(node, 0)?;
+    let staying = staying(node, dims)?.ok_or(OpError::Unsupported("which axes go depends on sizes"))?;
     let pairs: Vec<(usize, usize)> = staying.into_iter().enumerate().map(|(to, from)| (from, to)).collect();
     tie(node, &pairs, r)
 }

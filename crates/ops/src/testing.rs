@@ -2,7 +2,7 @@
 //!
 //! Relations are written one a line: `R1 x:1 = y:1` (same), `R1 x:1 * w:1` (contract), `R4 x:1 = $0(2) x $1(4)`
 //! (product), `freeze x:2: why`, `free x:0`. `$i(len)` is a virtual axis. A row that is not the whole axis in order is
-//! followed by its start and step, and the number of slots: `x:1[0+2]#3`.
+//! followed by its start and step, and the number of slots: `x:1[0+2]#3`. Zero points come last: `zero w = wz along 0`.
 
 use sparsec_analysis::{infer, node_ref};
 use sparsec_ir::{
@@ -40,7 +40,12 @@ fn relations(text: &str) -> Result<String, OpError> {
         let Relate::By(rule) = def.relate else { panic!("the operator has no relation rule") };
         let mut r = Relations::default();
         rule(node, &mut r)?;
-        Ok(r.all.iter().map(|s| statement(model, node.facts, &r, s) + "\n").collect())
+        let name = |v: ValueId| model.graph.value(v).name.clone();
+        let zeros = r.zero_points.iter().map(|z| {
+            let along = z.axis.map_or(String::new(), |a| format!(" along {a}"));
+            format!("zero {} = {}{along}\n", name(z.value), z.point.map_or("0".to_string(), name))
+        });
+        Ok(r.all.iter().map(|s| statement(model, node.facts, &r, s) + "\n").chain(zeros).collect())
     })
 }
 
@@ -90,6 +95,7 @@ pub(crate) fn check_shape(text: &str, expect: &str) {
             Ok(facts) => facts.iter().map(describe).collect::<Vec<_>>().join("; "),
             Err(e) => format!("error: {e}"),
         },
+        sparsec_ir::ShapeRule::Like(operand) => format!("like operand {operand}"),
         sparsec_ir::ShapeRule::Unknown(why) => format!("unknown: {why}"),
     });
     assert_eq!(found, expect);

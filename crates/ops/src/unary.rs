@@ -4,12 +4,16 @@
 //!  R3  Further operands are scalars (`Clip`), or read for their type only (`CastLike`).
 //!  R4  Contents pass where whole numbers stay what they are.
 //!  R5  A cast to the type of x does nothing.
+//!  R6  A cast of 0 is 0.
+//!  R7  `Dropout` does nothing unless it trains, which is said by `is_test` before version 7, by operand 2 from 12 on.
+//!      Then a smaller tensor would lose other elements: every axis is frozen.
 
-use crate::content::{free_all, ints};
+use crate::content::{exact, free_all, ints};
+use crate::form::{elem_attr, freeze_node};
 use crate::work::{heavy, light, nothing};
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule, Work,
-    WorkRule,
+    Affine, Attr, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    ShapeRule, Work, WorkRule, ZeroPoint,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -42,6 +46,10 @@ const fn costly(name: &'static str, since: &'static [i64]) -> OpDef {
     of(ONNX, name, since, plain, heavy)
 }
 
+const fn keeps_zero(def: OpDef) -> OpDef {
+    OpDef { relate: Relate::By(relate_cast), ..def }
+}
+
 pub(crate) const OPS: &[OpDef] = &[
     cheap("Abs", &[1, 6, 13], |n| like(n, not_negative)),
     costly("Acos", &[7, 22]),
@@ -50,15 +58,19 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Asinh", &[9, 22]),
     costly("Atan", &[7, 22]),
     costly("Atanh", &[9, 22]),
+    of(ONNX, "BitCast", &[26], bit_cast, nothing),
     cheap("BitwiseNot", &[18], plain),
-    of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25], cast, cast_work),
-    of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work),
+    keeps_zero(of(ONNX, "Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25, 28], cast, cast_work)),
+    keeps_zero(of(ONNX, "CastLike", &[15, 19, 21, 23, 24, 25], cast_like, cast_work)),
     cheap("Ceil", &[1, 6, 13], |n| like(n, whole)),
-    costly("Celu", &[12]),
+    costly("Celu", &[12, 28]),
     cheap("Clip", &[1, 6, 11, 12, 13], clip),
     costly("Cos", &[7, 22]),
     costly("Cosh", &[9, 22]),
-    of(ONNX, "Dropout", &[1, 6, 7, 10, 12, 13, 22], dropout, nothing),
+    OpDef {
+        relate: Relate::By(dropout_relate),
+        ..of(ONNX, "Dropout", &[1, 6, 7, 10, 12, 13, 22], dropout, dropout_work)
+    },
     costly("Elu", &[1, 6, 22]),
     costly("Erf", &[9, 13]),
     costly("Exp", &[1, 6, 13]),
@@ -91,7 +103,7 @@ pub(crate) const OPS: &[OpDef] = &[
     costly("Swish", &[24]),
     costly("Tan", &[7, 22]),
     costly("Tanh", &[1, 6, 13]),
-    cheap("ThresholdedRelu", &[1, 10, 22], plain),
+    cheap("ThresholdedRelu", &[10, 22], plain),
 ];
 
 fn whole(d: &Dim) -> Option<Dim> {
@@ -130,11 +142,26 @@ fn converted(node: &NodeRef, elem: Option<ElemType>) -> Result<Vec<Fact>, OpErro
     Ok(facts)
 }
 
+/// The type of a name in `TensorProto.DataType`, which are those of the text syntax in capitals.
+fn named(name: &[u8]) -> Option<ElemType> {
+    ElemType::from_name(&std::str::from_utf8(name).ok()?.to_ascii_lowercase())
+}
+
+/// The same bits read as another type: contents do not survive.
+fn bit_cast(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let mut facts = cast(node)?;
+    facts[0].content = None;
+    Ok(facts)
+}
+
 fn cast(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
-    let bad = || OpError::BadAttribute { name: "to".to_string(), expected: "the code of an element type" };
-    let to = node.int("to")?.ok_or_else(bad)?;
-    let elem = i32::try_from(to).ok().and_then(ElemType::from_code).ok_or_else(bad)?;
-    converted(node, Some(elem))
+    let bad = OpError::BadAttribute { name: "to".to_string(), expected: "an element type" };
+    // Version 1 has the name of `TensorProto.DataType`.
+    let to = match node.node().attrs.get("to") {
+        Some(Attr::String(name)) => named(name),
+        _ => elem_attr(node, "to")?,
+    };
+    converted(node, Some(to.ok_or(bad)?))
 }
 
 fn cast_like(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
@@ -144,12 +171,14 @@ fn cast_like(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 
 fn clip(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let mut facts = like(node, whole)?;
-    let bound = |index| match node.input(index) {
-        None => Some(None),
-        Some(_) => ints(node, index).and_then(|b| b.first().copied()).map(Some),
+    // Operands from version 11 on, attributes before.
+    let bound = |index, name: &str| match (node.input(index), node.node().attrs.get(name)) {
+        (Some(_), _) => ints(node, index).and_then(|b| b.first().copied()).map(Some),
+        (None, Some(Attr::Float(v))) => exact(f64::from(*v)).and_then(|d| d.as_const()).map(Some),
+        (None, _) => Some(None),
     };
     let clipped = |c: Vec<Dim>| {
-        let (low, high) = (bound(1)?, bound(2)?);
+        let (low, high) = (bound(1, "min")?, bound(2, "max")?);
         c.iter()
             .map(|d| {
                 let c = d.as_const()?;
@@ -175,7 +204,35 @@ fn dropout(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(facts)
 }
 
-fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+/// Whether elements are dropped; R7.
+fn drops(node: &NodeRef) -> Result<bool, OpError> {
+    Ok(match node.opset {
+        ..7 => node.int_or("is_test", 0)? == 0,
+        7..12 => false,
+        12.. => node.input(2).is_some() && ints(node, 2).as_deref() != Some(&[0]),
+    })
+}
+
+fn dropout_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    if drops(node)? {
+        freeze_node(node, r, &Reason::Rule("a smaller tensor would lose other elements"));
+        return Ok(());
+    }
+    relate(node, r)
+}
+
+fn dropout_work(node: &NodeRef) -> Result<Work, OpError> {
+    if drops(node)? { heavy(node) } else { nothing(node) }
+}
+
+fn relate_cast(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate(node, r)?;
+    r.zero_points.push(ZeroPoint { value: node.need_input(0)?.value, point: None, axis: None }); // R6
+    Ok(())
+}
+
+/// Every result has the axes of operand 0; the other operands are read for one number or their type.
+pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let x = node.need_input(0)?;
     for y in (0..node.output_count()).filter_map(|i| node.output(i)) {
         for axis in 0..node.rank(0)? {
@@ -211,6 +268,34 @@ mod tests {
             "g (float[n,3] x) => (int64[] y) { s = Shape (x) f = Cast <to = 1> (s) r = Floor (f) y = Cast <to = 7> (r) }",
             "int64[2] = {n,3}",
         );
+    }
+    #[test]
+    fn dropout_that_trains_freezes() {
+        let text = |header: &str, train: &str, node: &str| {
+            format!("{header} g (float[3] x) => (float[] y) <float r = {{0.5}}, bool t = {{{train}}}> {{ y = {node} }}")
+        };
+        let trained = [
+            "x.0 frozen: a smaller tensor would lose other elements",
+            "y.0 frozen: a smaller tensor would lose other elements",
+        ];
+        check_relation(&text("", "1", "Dropout (x, r, t)"), &trained);
+        check_relation(&text("", "0", "Dropout (x, r, t)"), &["R2 x.0 = y.0 x3"]);
+        check_relation(&text("", "1", "Dropout (x, r)"), &["R2 x.0 = y.0 x3"]);
+        let early = r#"<ir_version: 8, opset_import: ["" : 6]>"#;
+        check_relation(&text(early, "1", "Dropout (x)"), &trained);
+        check_relation(&text(early, "1", "Dropout <is_test = 1> (x)"), &["R2 x.0 = y.0 x3"]);
+    }
+    #[test]
+    fn early_versions_cast_by_name_and_clip_by_attributes() {
+        let early = |node: &str| {
+            format!(
+                r#"<ir_version: 8, opset_import: ["" : 5]> g (float[7,3] x) => (y)
+                {{ s = Shape (x) f = Cast <to = "FLOAT"> (s) y = {node} (f) }}"#
+            )
+        };
+        check_fact(&early(r#"Cast <to = "INT32">"#), "int32[2] = {7,3}");
+        check_fact(&early("Clip <max = 5.0>"), "float[2] = {5,3}");
+        check_fact(&early("Clip <max = 4.5>"), "float[2]");
     }
     #[test]
     fn dropout_masks_are_booleans() {

@@ -132,17 +132,17 @@ impl Sliding {
     }
 }
 
-/// Kernel sizes of a convolution: the weight's, which the attribute must repeat where it is given.
-pub(crate) fn kernel_of(node: &NodeRef, weight: &[Dim]) -> Result<Vec<u64>, OpError> {
+/// Kernel sizes of a convolution: the spatial sizes of the weight, which the attribute must repeat where it is given.
+pub(crate) fn kernel_of(node: &NodeRef, spatial: &[Dim]) -> Result<Vec<u64>, OpError> {
     let stated = node.ints("kernel_shape")?;
-    let sizes: Option<Vec<u64>> = weight.iter().skip(2).map(Dim::as_size).collect();
+    let sizes: Option<Vec<u64>> = spatial.iter().map(Dim::as_size).collect();
     let stated = stated.map(|s| at_least("kernel_shape", 1, s)).transpose()?;
     match (sizes, stated) {
         (Some(w), Some(s)) if w != s => {
             Err(mismatch("kernel_shape against the weight", format!("{s:?}"), format!("{w:?}")))
         }
         (Some(w), _) => Ok(w),
-        (None, Some(s)) if s.len() + 2 == weight.len() => Ok(s),
+        (None, Some(s)) if s.len() == spatial.len() => Ok(s),
         (None, _) => Err(OpError::Unsupported("the kernel sizes are not known")),
     }
 }

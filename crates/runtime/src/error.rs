@@ -23,6 +23,22 @@ pub enum RuntimeError {
         /// What is missing.
         why: String,
     },
+    /// Activations would take more memory than they may.
+    #[error(
+        "{runtime} was not started: during `{operator}` (node `{node}`) activations would take {needed} bytes, more than the {allowed} that they may"
+    )]
+    Memory {
+        /// Runtime and version.
+        runtime: String,
+        /// Operator.
+        operator: String,
+        /// Node.
+        node: String,
+        /// Bytes at once.
+        needed: u64,
+        /// Bytes that are allowed.
+        allowed: u64,
+    },
     /// The runtime refused the model for a reason that is not tied to one node.
     #[error("{runtime} cannot load the model ({stage}): {why}")]
     Load {

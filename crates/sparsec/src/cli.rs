@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use sparsec::drive::{Concessions, GivenUp};
 use sparsec_ir::Policy;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 /// Makes trained ONNX models smaller and faster.
 #[derive(Debug, Parser)]
@@ -36,6 +37,9 @@ pub(crate) struct Global {
     /// What runs models: `tract`, or `ort=PATH` for ONNX Runtime's library or the folder of an installed package.
     #[arg(long, global = true, value_name = "RUNTIME", default_value = "tract")]
     pub(crate) runtime: String,
+    /// File that teaches operators which sparsec does not know; see `docs/teaching.md`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ops: Option<PathBuf>,
 }
 
 impl Global {
@@ -100,6 +104,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::VerifyArgs),
     Report(cmd::report::ReportArgs),
     Opt(cmd::opt::OptArgs),
+    Reduce(cmd::reduce::ReduceArgs),
     Eval(cmd::eval::EvalArgs),
     Bench(cmd::bench::BenchArgs),
     Target(cmd::target::TargetArgs),

@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod opt;
 pub(crate) mod plan;
+pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod samples;
 pub(crate) mod sensitivity;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, CliError> {
         Command::Verify(args) => verify::run(&args, &cli.global, talk),
         Command::Report(args) => report::run(&args, talk),
         Command::Opt(args) => opt::run(&args, &cli.global, talk),
+        Command::Reduce(args) => reduce::run(&args, &cli.global, talk),
         Command::Eval(args) => eval::run(&args, &cli.global, talk),
         Command::Bench(args) => bench::run(&args, &cli.global, talk),
         Command::Target(args) => target::run(&args, talk),

@@ -60,6 +60,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "pass a limit such as `--max-macs 50%`, `--max-latency 60%`, `--max-size 2MiB` or `--max-drop 1.0`.",
     ),
     entry(
+        "S0007",
+        "nothing to reduce",
+        "A model is shrunk as long as a command goes on failing on it. The command does not fail on the model as it is, or cannot be \
+         started.",
+        "look at the command that the message names: run by itself it must fail, or, where it is not sparsec's own, end with 0.",
+    ),
+    entry(
         "S0101",
         "the model file cannot be read",
         "The path leads to nothing, to a folder or device, or to a file that you may not read.",
@@ -102,6 +109,20 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "a text is no graph",
         "Files that end in `.onnxtxt` hold a graph in ONNX's text syntax. The message gives line and column.",
         "look at the place that the message names. `sparsec opt MODEL --weights full` prints a graph that can be read back.",
+    ),
+    entry(
+        "S0108",
+        "an operator set is not imported",
+        "A node is of an operator set that the model, or the function around the node, does not import, so the version of the operator \
+         is not known. Runtimes refuse such files.",
+        "export the model again, or add the operator set to `opset_import`.",
+    ),
+    entry(
+        "S0109",
+        "a file of operators is broken",
+        "`--ops` names a YAML file that teaches operators. It is no YAML, has a key or word that is not known, names an axis in a \
+         way that cannot be read, or teaches an operator that sparsec knows. The message gives line and column.",
+        "compare with the examples of `docs/teaching.md`.",
     ),
     entry(
         "S0201",
@@ -241,6 +262,27 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "`sparsec opt MODEL` prints the canonical graph with its names.",
     ),
     entry(
+        "S0305",
+        "a node is wrong",
+        "An attribute is of another type than the operator has, or operands that the standard gives one element type are of several. \
+         No runtime could give such a node a meaning. The message names the node.",
+        "export the model again, or repair the node; where the types are meant, put a `Cast` between.",
+    ),
+    entry(
+        "S0321",
+        "the file contradicts its operators",
+        "The file states a type or size of a value that the operators before it do not give. Exporters do write such files; what follows \
+         from the operators is used.",
+        "nothing needs to be done; `onnx.shape_inference` of the Python package can write the statements anew.",
+    ),
+    entry(
+        "S0322",
+        "weights are not finite",
+        "A constant holds NaN, or a weight infinity, and so will what is computed from it. The first 256 MiB of a model's constants are \
+         looked at.",
+        "look at how the model was trained or converted: it cannot give sensible outputs where the constant is used.",
+    ),
+    entry(
         "S0401",
         "the plan cannot be read",
         "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
@@ -363,6 +405,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "inputs do not fit the session",
         "A model was fed other inputs than those it was prepared for.",
         "look at the samples: their sizes must be the same in every batch.",
+    ),
+    entry(
+        "S0506",
+        "a run would take too much memory",
+        "Before a model runs, the sizes of its activations are added up while they are alive. Where they would take more than 2 GiB, and \
+         more than eight times the weights, the run is refused. Models with a constant that fills in billions of elements look like this.",
+        "run fewer samples at a time, or smaller inputs.",
     ),
     entry(
         "S0601",

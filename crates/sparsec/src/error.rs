@@ -9,6 +9,7 @@ use sparsec_calib::metric::{Metric, MetricError};
 use sparsec_cost::TargetError;
 use sparsec_ir::text::TextError;
 use sparsec_onnx::OnnxError;
+use sparsec_ops::given::GivenError;
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
 use sparsec_plan::PlanError;
@@ -35,6 +36,17 @@ pub(crate) enum CliError {
     /// The target file.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The file of operators.
+    #[error(transparent)]
+    Ops(#[from] GivenError),
+    /// A file of operators without an end in sight.
+    #[error("`{}` is longer than {limit} bytes, which no file of operators is", path.display())]
+    LongOps {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it may have.
+        limit: u64,
+    },
     /// A step of the flow.
     #[error(transparent)]
     Drive(Box<DriveError>),
@@ -46,6 +58,14 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         #[source]
         source: ReportError,
+    },
+    /// A node that is wrong beyond doubt.
+    #[error("`{}`: {source}", path.display())]
+    Node {
+        /// The model file.
+        path: PathBuf,
+        /// Node and problem.
+        source: Box<DriveError>,
     },
     /// A graph in text syntax.
     #[error("`{}`, {source}", path.display())]
@@ -220,6 +240,21 @@ pub(crate) enum CliError {
     /// A compilation without anything to reach.
     #[error("no limit is given, so there is nothing to compile for")]
     NoLimit,
+    /// A command that does not fail, so that there is nothing to reduce.
+    #[error("`{command}` does not fail in a way to look for")]
+    NoFailure {
+        /// The command.
+        command: String,
+    },
+    /// A command that does not start.
+    #[error("cannot start `{command}`")]
+    Start {
+        /// The command.
+        command: String,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A code that explains nothing.
     #[error("there is no error or remark `{code}`")]
     UnknownCode {
@@ -243,6 +278,7 @@ impl CliError {
             Self::Unmet { .. } => Exit::Limits,
             Self::Unequal { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
+            Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
             Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
             Self::NoLimit | Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
             Self::Runtime(e) => runtime_exit(e),
@@ -257,7 +293,8 @@ impl CliError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Interrupted(_) => "S0004",
-            Self::Drive(e) => drive_code(e),
+            Self::Drive(e) | Self::Node { source: e, .. } => drive_code(e),
+            Self::Ops(_) | Self::LongOps { .. } => "S0109",
             Self::Read { .. } => "S0101",
             Self::Text { .. } => "S0107",
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => "S0304",
@@ -270,6 +307,7 @@ impl CliError {
             Self::OtherFamily { .. } => "S0407",
             Self::UnknownCode { .. } => "S0005",
             Self::NoLimit => "S0006",
+            Self::NoFailure { .. } | Self::Start { .. } => "S0007",
             Self::Model(e) => model_code(e),
             Self::Data(e) => data_code(e),
             Self::Metric(e) => match e {
@@ -309,6 +347,9 @@ impl CliError {
             }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
             Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`".into()),
+            Self::NoFailure { .. } => {
+                Some("run the command by itself: of sparsec's own, failures are looked for; of others, the exit status 0".into())
+            }
             Self::NoDense { .. } => Some("pass `--dense MODEL`".into()),
             Self::OpenSize { .. } => Some("`estimate` takes `--dim NAME=N`, `bench` takes sizes from `--data SAMPLES`".into()),
             Self::OpenInput { .. } => Some("pass `--data SAMPLES`".into()),
@@ -362,6 +403,8 @@ fn drive_exit(e: &DriveError) -> Exit {
 fn drive_code(e: &DriveError) -> &'static str {
     match e {
         DriveError::Interrupted => "S0004",
+        DriveError::Attribute { .. } | DriveError::Types { .. } => "S0305",
+        DriveError::OpenInput { .. } => "S0226",
         DriveError::Pass(e) => match e {
             PassError::UnknownPass { .. } => "S0301",
             PassError::Constant { .. }
@@ -458,6 +501,7 @@ fn model_code(e: &OnnxError) -> &'static str {
         | OnnxError::ExternalOutside { .. }
         | OnnxError::ExternalFile { .. }
         | OnnxError::ExternalRange { .. } => "S0104",
+        OnnxError::NotImported { .. } => "S0108",
         OnnxError::DefinedTwice { .. }
         | OnnxError::Undefined { .. }
         | OnnxError::Unnamed { .. }
@@ -507,6 +551,7 @@ fn runtime_code(e: &RuntimeError) -> &'static str {
         RuntimeError::Unsupported { .. } | RuntimeError::LocalFunction { .. } | RuntimeError::ElemType { .. } => {
             "S0501"
         }
+        RuntimeError::Memory { .. } => "S0506",
         RuntimeError::Run { .. } | RuntimeError::Panicked { .. } => "S0503",
         RuntimeError::UnknownRuntime { .. }
         | RuntimeError::NoTract

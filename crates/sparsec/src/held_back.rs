@@ -85,7 +85,7 @@ fn share(dense: &Prepared, v: ValueId, elements: u64, macs: &BTreeMap<NodeId, u6
     let graph = &dense.model.graph;
     let weights = |n: NodeId| {
         let all = graph.node(n).inputs.iter().flatten().filter_map(|v| graph.constant(*v));
-        all.filter(|t| t.elem.is_float() && t.dims.len() > 1).map(|t| t.count()).sum::<u64>()
+        all.filter(|t| t.elem.holds_weights() && t.dims.len() > 1).map(|t| t.count()).sum::<u64>()
     };
     if graph.constant(v).is_none_or(|t| t.dims.len() < 2) {
         return 0;
@@ -103,7 +103,7 @@ fn remedy(reason: &Reason, at: &str) -> Option<String> {
         Reason::Dynamic => Some("export the model with this size fixed".to_string()),
         Reason::Unless { policy, .. } => Some(format!("`--allow {policy}` lets it go, inexactly")),
         Reason::GraphOutput | Reason::Lookup => Some(format!("`--give-up {at}=INDICES` takes out what nobody needs")),
-        Reason::Captured => Some("export the model without the subgraph".to_string()),
+        Reason::Captured { .. } => Some("export the model without the subgraph".to_string()),
         Reason::Opaque { op, .. } => Some(format!("export the model without {op}, or give {op} a rule")),
         Reason::Unstated { op } => Some(format!("give {op} a rule for this axis")),
         Reason::GraphInput

@@ -6,7 +6,7 @@
 //! ```no_run
 //! use sparsec::drive::{Concessions, Quiet, prepare};
 //! let loaded = sparsec_onnx::load("model.onnx".as_ref())?;
-//! let dense = prepare(&loaded.model, None, &Concessions::default(), &Quiet)?;
+//! let dense = prepare(&loaded.model, sparsec_ops::table(), None, &Concessions::default(), &Quiet)?;
 //! println!("{} groups of channels can be cut", dense.channels.groups.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -131,7 +131,7 @@ mod tests {
                 float[8,2] "c.weight" = ["location": "random:3"]>
                { h = MatMul (x, "a.weight") k = MatMul (h, fold) y = MatMul (k, "c.weight") }"#,
         );
-        let mut dense = prepare(&m, None, &Concessions::default(), &Quiet).unwrap();
+        let mut dense = prepare(&m, sparsec_ops::table(), None, &Concessions::default(), &Quiet).unwrap();
         let k = dense.model.graph.find("fold").unwrap();
         let k = dense.model.graph.consumers(k)[0];
         let scopes = "['', 'blocks', 'blocks.0.fc', 'linear']";

@@ -1,6 +1,6 @@
 //! What a compilation leaves behind beside the model: the report and the lock.
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Global};
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
 use crate::names::Names;
@@ -35,7 +35,7 @@ pub(crate) struct Lock {
 
 /// Arguments of `sparsec compile` that the lock holds in another form: as a file with its hash, the name and version of
 /// the runtime, the seed.
-const ELSEWHERE: &[&str] = &["model", "data", "eval", "target", "runtime", "random_plan"];
+const ELSEWHERE: &[&str] = &["model", "data", "eval", "target", "runtime", "random_plan", "ops"];
 /// Arguments that no byte of a result depends on.
 const WITHOUT_EFFECT: &[&str] = &["output", "json", "threads", "quiet", "verify_each", "print_after", "remarks"];
 
@@ -92,8 +92,9 @@ impl LockedFile {
         lines.sort();
         Ok(Self::known(path, &sha256(lines.concat().as_bytes())))
     }
-    /// A model's files by what they are to it: the model itself and those that its weights lie in.
-    pub(crate) fn of_model(path: &Path, model: &Model) -> Result<BTreeMap<String, Self>, CliError> {
+    /// A model's files by what they are to it: the model itself and those that its weights lie in; and the file that
+    /// teaches operators.
+    pub(crate) fn inputs(path: &Path, model: &Model, global: &Global) -> Result<BTreeMap<String, Self>, CliError> {
         let mut out = BTreeMap::from([("model".to_string(), Self::known(path, &sha256_of(path)?))]);
         let tensors = model.graph.values().filter_map(|(v, _)| model.graph.constant(v)?.external.as_ref());
         let places = tensors.flat_map(|e| e.entries.iter().filter(|(key, _)| key == "location").map(|(_, at)| at));
@@ -101,6 +102,9 @@ impl LockedFile {
             if let Entry::Vacant(entry) = out.entry(format!("weights {place}")) {
                 entry.insert(Self::of(&path.parent().unwrap_or(Path::new("")).join(place))?);
             }
+        }
+        if let Some(ops) = &global.ops {
+            out.insert("operators".to_string(), Self::of(ops)?);
         }
         Ok(out)
     }

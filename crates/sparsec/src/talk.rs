@@ -33,6 +33,12 @@ impl Talk {
         line.push('\n');
         data(&line)
     }
+    /// Something odd that does not stop the work, on standard error, with the code that explains it.
+    pub(crate) fn warn(self, code: &str, text: &str) {
+        if !self.quiet {
+            complaint(&format!("warning[{code}]: {text}\n"));
+        }
+    }
     /// A remark on the way, on standard error.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod concessions;
+mod damage;
 mod flow;
+mod hostile;
 mod limits;
+mod reduce;
 
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
@@ -80,6 +83,7 @@ fn every_command_teaches_by_examples() {
         "verify",
         "report",
         "opt",
+        "reduce",
         "eval",
         "bench",
         "target",

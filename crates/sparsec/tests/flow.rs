@@ -205,6 +205,19 @@ fn an_unknown_operator_passes_through_intact_and_is_named_as_the_reason() {
 }
 
 #[test]
+fn an_operator_that_the_user_teaches_is_cut_through() {
+    let (m, ops) = (model("unknown_operator.onnxtxt"), model("unknown_operator.ops.yaml"));
+    let inspected = json(&["inspect", &m, "--ops", &ops, "--json"]);
+    let groups: Vec<&str> = inspected["groups"].as_array().unwrap().iter().map(|g| g["id"].as_str().unwrap()).collect();
+    assert_eq!(groups, ["before_weight:0", "after_weight:0"]);
+    let dir = TempDir::new().unwrap();
+    let wrong = file(&dir, "ops.yaml", "- domain: com.example\n  name: Mystery\n  relate: [twist]\n");
+    fails(&["inspect", &m, "--ops", text(&wrong)], 3, "error[S0109]");
+    fails(&["inspect", &m, "--ops", text(&wrong)], 3, "line 3, column");
+    fails(&["inspect", &m, "--ops", text(&dir.path().join("none.yaml"))], 3, "error[S0101]");
+}
+
+#[test]
 fn broken_model_files_are_refused_with_the_place() {
     let dir = TempDir::new().unwrap();
     let whole = dir.path().join("whole.onnx");

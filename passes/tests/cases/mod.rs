@@ -1,6 +1,8 @@
 //! Single cases of removal: what follows a cut, and what is refused.
 
 mod give_up;
+mod microsoft;
+mod quantised;
 
 use crate::common::{Subject, Verdict, runtimes};
 use sparsec_analysis::Removal;

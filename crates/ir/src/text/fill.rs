@@ -3,8 +3,8 @@
 //! `random:SEED` draws z ~ N(0, 1) by Box and Muller from splitmix64 seeded with SEED, one element after the other in
 //! row-major order, and scales it: by 1/√(elements / first size) for three axes or more (a convolution's fan-in), by
 //! 1/√(first size) for a matrix, and by 1/2 for vectors and scalars (biases). Activations so keep their magnitude
-//! through layers. `positive:SEED` draws uniformly from [0.5, 1.5). Whole-number types get the value times 8, rounded.
-//! The numbers are part of the format: tests rely on them.
+//! through layers. `positive:SEED` draws uniformly from [0.5, 1.5). Whole-number types get the value times 8, rounded,
+//! and the narrow ones its lowest bits. The numbers are part of the format: tests rely on them.
 
 use crate::{Draw, ElemType, Tensor};
 use bytes::Bytes;
@@ -44,6 +44,7 @@ pub(super) fn fill(location: &str, elem: ElemType, dims: &[u64]) -> Result<Tenso
     }
     let whole = values.iter().map(|v| (v * 8.0).round() as i64);
     let bytes: Vec<u8> = match elem.bits() {
+        2 | 4 if !matches!(elem, ElemType::F4E2M1) => packed(whole, elem.bits() as usize),
         8 if elem == ElemType::Bool => whole.map(|v| u8::from(v > 0)).collect(),
         8 if elem.is_int() => whole.map(|v| v as u8).collect(),
         16 if elem.is_int() => whole.flat_map(|v| (v as u16).to_le_bytes()).collect(),
@@ -52,6 +53,17 @@ pub(super) fn fill(location: &str, elem: ElemType, dims: &[u64]) -> Result<Tenso
         _ => return Err(FillError::NotAFill),
     };
     Tensor::raw(elem, dims.to_vec(), Bytes::from(bytes)).map_err(|_| FillError::TooLarge)
+}
+
+/// The lowest `bits` of each number, lowest first.
+fn packed(numbers: impl Iterator<Item = i64>, bits: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (i, v) in numbers.enumerate() {
+        let at = i * bits;
+        out.resize(at / 8 + 1, 0);
+        out[at / 8] |= ((v as u8) & ((1 << bits) - 1)) << (at % 8);
+    }
+    out
 }
 
 fn normal(draw: &mut Draw) -> f64 {

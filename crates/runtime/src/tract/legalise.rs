@@ -6,6 +6,8 @@
 //! | `GRU` with `linear_before_reset` over one feature | the fused kernel fails on a product of one column | the feature twice, with half its weight |
 //! | recurrences with other activations, `clip` or `input_forget` | ignored | refused |
 //! | `SpaceToDepth` in mode `CRD` | computed as `DCR` | `DCR`, then the channels transposed |
+//! | sparse constants | ignored | zeros are written out; refused where that takes more than 256 MiB |
+//! | `Transpose` whose `perm` is no permutation | takes memory without end | refused |
 //! | `Attention` with windows, or causal with a past | ignored or offset wrongly | refused |
 //! | operators of another domain that share a name with ONNX's | the domain is ignored | refused |
 //!
@@ -13,7 +15,7 @@
 
 use super::NAME;
 use crate::RuntimeError;
-use sparsec_ir::{Attr, Attrs, Function, Graph, Model, Node, NodeId, OpsetImport, Tensor, Use, ValueId};
+use sparsec_ir::{Attr, Attrs, Def, Function, Graph, Model, Node, NodeId, OpsetImport, Tensor, Use, Value, ValueId};
 
 /// Contributed operators that tract knows under the name alone and that no operator of ONNX's shares.
 const CONTRIBUTED: &[&str] = &[
@@ -40,6 +42,7 @@ pub(super) fn legalise(model: &mut Model) -> Result<(), RuntimeError> {
 }
 
 fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImport]) -> Result<(), RuntimeError> {
+    write_out_zeros(graph)?;
     let ids: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in ids {
         let node = graph.node(id);
@@ -49,6 +52,7 @@ fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImpo
             "LSTM" | "GRU" | "RNN" => recurrence(graph, id, opsets)?,
             "SpaceToDepth" => space_to_depth(graph, id)?,
             "Attention" => attention(graph, id)?,
+            "Transpose" => permutation(graph, id)?,
             _ => {}
         }
         let nested: Vec<(String, Attr)> = graph.node(id).attrs.iter().filter(|(_, a)| is_graph(a)).map(own).collect();
@@ -60,6 +64,21 @@ fn legalise_graph(graph: &mut Graph, functions: &[Function], opsets: &[OpsetImpo
             }
             graph.set_attr(id, &name, attr);
         }
+    }
+    Ok(())
+}
+
+/// Bytes that a sparse constant may take when its zeros are written out.
+const MAX_DENSE: u64 = 256 << 20;
+
+fn write_out_zeros(graph: &mut Graph) -> Result<(), RuntimeError> {
+    let sparse = |(id, v): (ValueId, &Value)| match &v.def {
+        Def::Sparse(s) => Some((id, s.clone())),
+        _ => None,
+    };
+    let all: Vec<_> = graph.values().filter_map(sparse).collect();
+    for (id, s) in all {
+        graph.set_constant(id, s.dense(MAX_DENSE)?);
     }
     Ok(())
 }
@@ -114,6 +133,14 @@ fn int(node: &Node, name: &str) -> i64 {
         Some(Attr::Int(i)) => *i,
         _ => 0,
     }
+}
+
+fn permutation(graph: &Graph, id: NodeId) -> Result<(), RuntimeError> {
+    let Some(Attr::Ints(perm)) = graph.node(id).attrs.get("perm") else { return Ok(()) };
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    let permutes = sorted.iter().zip(0..).all(|(axis, i)| *axis == i);
+    if permutes { Ok(()) } else { Err(unsupported(graph, id, format!("{perm:?} is no permutation"))) }
 }
 
 /// before: `Y, H = LSTM<direction = "reverse">(X, …)`

@@ -135,5 +135,5 @@ fn stamp(model: &mut Model, concessions: &Concessions, plan_sha256: &str) {
 fn params(model: &Model) -> u64 {
     let graph = &model.graph;
     let tensors = graph.values().filter_map(|(v, _)| graph.constant(v));
-    tensors.filter(|t| t.elem.is_float() && !t.dims.is_empty()).map(|t| t.count()).sum()
+    tensors.filter(|t| t.elem.holds_weights() && !t.dims.is_empty()).map(|t| t.count()).sum()
 }

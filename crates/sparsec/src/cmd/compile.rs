@@ -17,7 +17,8 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    Cut, Decision, DriveError, Prepared, Pricing, compare, cut, cut_and_recover, decide, random_inputs, random_removal,
+    Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference, random_inputs,
+    random_removal, run as run_model,
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::data::Dataset;
@@ -167,14 +168,9 @@ impl Job<'_> {
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
         let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, &decision.removal);
         let masked = masked.map_err(DriveError::from)?;
-        let inputs = random_inputs(self.dense, seed, 2)?;
-        // A model that the runtime cannot run is cut all the same; that nothing was compared is said.
-        let (verdict, mut warnings) = match compare(&masked, &cut.model, self.runtime.as_ref(), &inputs) {
+        let (verdict, mut warnings) = match self.compare_random(&masked, &cut.model, seed)? {
             Ok(verdict) => (Some(verdict), Vec::new()),
-            Err(DriveError::Runtime(e @ sparsec_runtime::RuntimeError::Unsupported { .. })) => {
-                (None, vec![format!("the model was not compared with the masked one: {e}")])
-            }
-            Err(e) => return Err(e.into()),
+            Err(why) => (None, vec![format!("the model was not compared with the masked one: {why}")]),
         };
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
@@ -187,7 +183,7 @@ impl Job<'_> {
             limits: Vec::new(),
             metrics: None,
             measured: None,
-            files: LockedFile::of_model(&self.args.model, &self.source.model)?,
+            files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
             notes,
             warnings,
@@ -196,13 +192,34 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
+    /// The cut model against the masked one on random inputs; or why the masked one cannot be run, which is no failure
+    /// of the cut: a runtime may lack its operators or types.
+    fn compare_random(
+        &self,
+        masked: &Model,
+        cut: &Model,
+        seed: u64,
+    ) -> Result<Result<Comparison, DriveError>, CliError> {
+        let runtime = self.runtime.as_ref();
+        let inputs = match random_inputs(self.dense, seed, 2) {
+            Ok(inputs) => inputs,
+            Err(why) => return Ok(Err(why)),
+        };
+        let left = match run_model(masked, runtime, &inputs) {
+            Ok(left) => left,
+            Err(why) => return Ok(Err(why)),
+        };
+        let right = run_model(cut, runtime, &inputs)?;
+        Ok(Ok(difference(masked, &left, &right)?))
+    }
+
     fn compile(&self) -> Result<Exit, CliError> {
         let args = self.args;
         let path = args.data.as_deref().unwrap_or(Path::new(""));
         let samples = args.samples.calibration(path, &self.source.model, self.talk, self.global.threads())?;
         let shapes: Vec<Vec<u64>> = samples.inputs.iter().map(|t| t.dims.clone()).collect();
         let facts = self.dense.bind(&self.dense.sizes(1, &self.dense.sizes_of(&shapes))?);
-        let models = LockedFile::of_model(&args.model, &self.source.model)?;
+        let models = LockedFile::inputs(&args.model, &self.source.model, self.global)?;
         let what = Measurement {
             dense: self.dense,
             models: &models,

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
-use sparsec::drive::{Concessions, DriveError, Prepared, prepare, prepare_with};
+use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, check, prepare, prepare_with};
 use sparsec_ir::{Model, OpTable, OpsetImport, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
@@ -31,6 +31,30 @@ pub(crate) fn is_text(path: &Path) -> bool {
 
 /// Reads a model, ONNX or text, and tells what is worth telling.
 pub(crate) fn load(path: &Path, talk: Talk) -> Result<Source, CliError> {
+    let source = load_unchecked(path, talk)?;
+    let node = |e| CliError::Node { path: path.to_path_buf(), source: Box::new(e) };
+    let odd = check(&source.model, &sparsec_ops::table()).map_err(node)?;
+    for oddity in odd.iter().take(MAX_ODDITIES) {
+        talk.warn(oddity_code(oddity), &oddity.to_string());
+    }
+    if let Some(more) = odd.len().checked_sub(MAX_ODDITIES).filter(|n| *n > 0) {
+        talk.note(&format!("{more} more such warnings are not shown"));
+    }
+    Ok(source)
+}
+
+/// Warnings about one model that are shown.
+const MAX_ODDITIES: usize = 8;
+
+fn oddity_code(oddity: &Oddity) -> &'static str {
+    match oddity {
+        Oddity::Stated { .. } => "S0321",
+        Oddity::NotFinite { .. } => "S0322",
+    }
+}
+
+/// [`load`] for commands that are about models with something wrong in them.
+pub(crate) fn load_unchecked(path: &Path, talk: Talk) -> Result<Source, CliError> {
     if is_text(path) {
         return load_text(path, talk);
     }
@@ -87,7 +111,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// The runtime that the user chose.
 pub(crate) fn runtime(global: &Global) -> Result<Arc<dyn Runtime>, CliError> {
-    Ok(Arc::from(sparsec_runtime::open(&global.runtime)?))
+    Ok(Arc::new(Bounded::new(Arc::from(sparsec_runtime::open(&global.runtime)?))))
 }
 
 /// What folds constants in passes; a build without a runtime does without.
@@ -103,6 +127,24 @@ fn folding(global: &Global) -> Result<Option<Arc<dyn Runtime>>, CliError> {
     }
 }
 
+/// No file that teaches operators is longer.
+const MAX_OPS: u64 = 1 << 20;
+
+/// The operators that are known, those of the user's file among them.
+pub(crate) fn table(global: &Global) -> Result<OpTable, CliError> {
+    let known = sparsec_ops::table();
+    let Some(path) = &global.ops else { return Ok(known) };
+    let error = |source| CliError::Read { path: path.clone(), source };
+    let mut text = String::new();
+    // What a path names may have no end.
+    let file = std::fs::File::open(path).map_err(error)?;
+    file.take(MAX_OPS + 1).read_to_string(&mut text).map_err(error)?;
+    if text.len() as u64 > MAX_OPS {
+        return Err(CliError::LongOps { path: path.clone(), limit: MAX_OPS });
+    }
+    Ok(sparsec_ops::given::teach(&known, &text, &path.display().to_string())?)
+}
+
 /// Reads a model, makes it canonical, and takes out what the user gives up.
 pub(crate) fn open(
     path: &Path,
@@ -111,7 +153,7 @@ pub(crate) fn open(
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let dense = prepare(&source.model, folding(global)?, concessions, watch)?;
+    let dense = prepare(&source.model, table(global)?, folding(global)?, concessions, watch)?;
     watch.clear();
     Ok((source, dense))
 }
@@ -124,7 +166,7 @@ pub(crate) fn open_with(
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let table = sparsec_ops::table();
+    let table = table(global)?;
     let mut manager = manager(passes, &table, watch)?;
     let dense = prepare_with(&source.model, folding(global)?, &mut manager, (table.clone(), concessions), watch)?;
     watch.clear();

@@ -1,7 +1,7 @@
 //! `sparsec opt`: passes by name, for those who work on them.
 
 use crate::cli::{Global, PassArgs};
-use crate::cmd::model::{evaluator, is_text, load, manager, show_remarks};
+use crate::cmd::model::{evaluator, is_text, load, manager, show_remarks, table};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &OptArgs, global: &Global, talk: Talk) -> Result<Exit, C
     let watch = Watch::new(talk);
     let mut model = load(&args.model, talk)?.model;
     let nodes_before = model.graph.nodes().count();
-    let table = sparsec_ops::table();
+    let table = table(global)?;
     let mut manager = manager(&args.options, &table, &watch)?;
     let mut cx = manager.context();
     if let Some(evaluator) = evaluator(global)? {

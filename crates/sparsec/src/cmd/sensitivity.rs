@@ -59,7 +59,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let runtime = runtime(global)?;
     let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &watch)?;
     let samples = args.samples.calibration(&args.data, &dense.model, talk, global.threads())?;
-    let models = LockedFile::of_model(&args.model, &source.model)?;
+    let models = LockedFile::inputs(&args.model, &source.model, global)?;
     let what = Measurement {
         dense: &dense,
         models: &models,

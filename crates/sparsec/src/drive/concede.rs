@@ -4,7 +4,7 @@
 //! goes on naming entries of tables by their old numbers: where entries other than the last left, the model translates.
 
 use super::verify::Comparison;
-use super::{DriveError, Prepared, verify};
+use super::{DriveError, Prepared, difference, run};
 use sparsec_analysis::{AxisId, Channels, Removal, Slots, Stays, Tie, give_up};
 use sparsec_ir::{Facts, Graph, Model, NodeId, OpTable, Policy, Tensor, TensorError, ValueId};
 use sparsec_passes::remove::{RemoveError, remove};
@@ -259,9 +259,7 @@ pub fn compare_narrow(
     inputs: &[Tensor],
 ) -> Result<Comparison, DriveError> {
     let graph = &original.model.graph;
-    let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
-    let run = |m: &Model| runtime.load(m, &shapes, 1).and_then(|s| s.run(inputs));
-    let mut wanted = run(&original.model)?;
+    let mut wanted = run(&original.model, runtime, inputs)?;
     for (tensor, value) in wanted.iter_mut().zip(graph.outputs()) {
         for axis in 0..tensor.dims.len() {
             let Some(given_up) = original.given_up_of(*value, axis) else { continue };
@@ -270,5 +268,5 @@ pub fn compare_narrow(
             *tensor = narrow.map_err(broken)?;
         }
     }
-    verify::distance(graph, &wanted, &run(&dense.model)?)
+    difference(&original.model, &wanted, &run(&dense.model, runtime, inputs)?)
 }

@@ -1,6 +1,8 @@
 //! The flow: prepare → measure → decide → cut → recover. Each step is a function of what came before; the command line
 //! prints what they return.
 
+mod bounded;
+mod check;
 mod concede;
 mod cut;
 mod decide;
@@ -12,6 +14,8 @@ mod sampling;
 mod share;
 mod verify;
 
+pub use bounded::Bounded;
+pub use check::{Oddity, check};
 pub use concede::{NarrowError, Need, Original, compare_narrow};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
@@ -22,11 +26,11 @@ pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
 pub use sparsec_plan::{Concessions, GivenUp};
-pub use verify::{Comparison, compare, random_inputs, verify};
+pub use verify::{Comparison, compare, difference, random_inputs, run, verify};
 
 use sparsec_calib::CalibError;
 pub use sparsec_calib::Known;
-use sparsec_ir::TensorError;
+use sparsec_ir::{OpError, TensorError};
 use sparsec_passes::PassError;
 use sparsec_passes::recover::RecoverError;
 use sparsec_passes::remove::RemoveError;
@@ -62,6 +66,32 @@ impl Observer for Quiet {
 /// Why the flow stopped.
 #[derive(Debug, Error)]
 pub enum DriveError {
+    /// A node's attribute is of another type than its operator reads.
+    #[error("node {node}: {source}")]
+    Attribute {
+        /// Node and operator.
+        node: String,
+        /// Attribute and types.
+        source: OpError,
+    },
+    /// Operands that must be of one element type are not.
+    #[error("node {node}: operands must be of one type, but {left} and {right}")]
+    Types {
+        /// Node and operator.
+        node: String,
+        /// One operand with its type.
+        left: String,
+        /// Another one.
+        right: String,
+    },
+    /// An input for which no values can be made up.
+    #[error("input `{input}` is {ty}, for which no values can be made up")]
+    OpenInput {
+        /// Input.
+        input: String,
+        /// Its type.
+        ty: String,
+    },
     /// A pass failed.
     #[error(transparent)]
     Pass(#[from] PassError),

@@ -2,7 +2,7 @@
 
 use super::concede::{Original, narrow};
 use super::{DriveError, Observer};
-use sparsec_analysis::{Allowed, Channels, channels_allowing, infer};
+use sparsec_analysis::{Allowed, Channels, Inferred, ShapeProblem, channels_allowing, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
@@ -29,15 +29,15 @@ pub struct Prepared {
     pub remarks: Vec<Remark>,
 }
 
-/// Canonicalises a model, takes out what the user gives up, and solves the channels of what is left. Constants are folded
-/// by `runtime`, where there is one.
+/// Canonicalises a model, takes out what the user gives up, and solves the channels of what is left by the operators of
+/// `table`. Constants are folded by `runtime`, where there is one.
 pub fn prepare(
     model: &Model,
+    table: OpTable,
     runtime: Option<Arc<dyn Runtime>>,
     concessions: &Concessions,
     watch: &dyn Observer,
 ) -> Result<Prepared, DriveError> {
-    let table = sparsec_ops::table();
     let mut manager = Manager::new(&table);
     if cfg!(debug_assertions) {
         manager = manager.verify(Verify::Each);
@@ -61,7 +61,15 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let mut facts = infer(&model, &table).facts;
+    let Inferred { mut facts, problems } = infer(&model, &table);
+    // What follows from the operators holds: a statement that contradicts it would only be written on.
+    for problem in problems {
+        if let ShapeProblem::Contradicted { value, .. } = problem
+            && !model.graph.is_output(value)
+        {
+            model.graph.set_type(value, None);
+        }
+    }
     let mut original = None;
     if !concessions.give_up.is_empty() {
         let (narrow, given_up) = narrow(&model, &facts, &table, &concessions.give_up)?;
@@ -114,9 +122,18 @@ impl Prepared {
         self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
     }
 
-    /// Facts with every size of the inputs bound.
+    /// Facts with every size of the inputs bound. Shapes are inferred once more: what depends on sizes in a way that has
+    /// no formula, such as a range that ends before the axis does, becomes a number too.
     pub fn bind(&self, sizes: &BTreeMap<String, u64>) -> Facts {
-        self.facts.bind(&|s| sizes.get(s).copied())
+        let size = |s: &str| sizes.get(s).copied();
+        let mut model = self.model.clone();
+        for v in self.model.graph.inputs() {
+            let bound = self.facts.get(v).bind(&size);
+            if let (Some(elem), Some(shape)) = (bound.elem, bound.shape) {
+                model.graph.set_type(v, Some(Type::Tensor { elem, shape: Some(shape) }));
+            }
+        }
+        infer(&model, &self.table).facts.bind(&size)
     }
 
     /// Sizes that samples of these shapes (first axis: samples) give to the symbols of the inputs, with one sample.

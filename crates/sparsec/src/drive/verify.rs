@@ -3,7 +3,8 @@
 use super::{DriveError, Prepared};
 use sparsec_analysis::{Removal, node_ref};
 use sparsec_ir::{
-    AxisRef, Dim, Draw, ElemType, Graph, Kernel, Model, Reason, Relate, Relation, Relations, Tensor, ValueId, WorkRule,
+    AxisRef, Data, Dim, Draw, ElemType, Kernel, Model, Reason, Relate, Relation, Relations, Tensor, ValueId, WorkRule,
+    element_count,
 };
 use sparsec_passes::remove::{mask, restore};
 use sparsec_runtime::Runtime;
@@ -45,21 +46,34 @@ pub fn verify(
 
 /// Compares the outputs of two models with the same inputs.
 pub fn compare(a: &Model, b: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -> Result<Comparison, DriveError> {
-    let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
-    let run = |m: &Model| runtime.load(m, &shapes, 1).and_then(|s| s.run(inputs));
-    distance(&a.graph, &run(a)?, &run(b)?)
+    let (left, right) = (run(a, runtime, inputs)?, run(b, runtime, inputs)?);
+    difference(a, &left, &right)
 }
 
-/// Compares outputs of `graph` with those of another model.
-pub(super) fn distance(graph: &Graph, left: &[Tensor], right: &[Tensor]) -> Result<Comparison, DriveError> {
+/// The outputs of a model.
+pub fn run(model: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -> Result<Vec<Tensor>, DriveError> {
+    let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+    Ok(runtime.load(model, &shapes, 1)?.run(inputs)?)
+}
+
+/// How the outputs `left` of `model` differ from those of another one.
+pub fn difference(model: &Model, left: &[Tensor], right: &[Tensor]) -> Result<Comparison, DriveError> {
     let mut out = Comparison { max_abs_error: 0.0, max_rel_error: 0.0 };
     if left.len() != right.len() {
         return Ok(Comparison { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY });
     }
-    for ((x, y), v) in left.iter().zip(right).zip(graph.outputs()) {
-        let source = |source| DriveError::Output { value: graph.value(*v).name.clone(), source };
+    for ((x, y), v) in left.iter().zip(right).zip(model.graph.outputs()) {
+        let source = |source| DriveError::Output { value: model.graph.value(*v).name.clone(), source };
         if x.dims != y.dims || x.elem != y.elem {
             return Ok(Comparison { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY });
+        }
+        if matches!(x.data, Data::Strings(_)) {
+            let unequal = if x.data == y.data { 0.0 } else { f64::INFINITY };
+            out = Comparison {
+                max_abs_error: out.max_abs_error.max(unequal),
+                max_rel_error: out.max_rel_error.max(unequal),
+            };
+            continue;
         }
         if !x.elem.is_float() {
             let (x, y) = (x.to_i64().map_err(source)?, y.to_i64().map_err(source)?);
@@ -85,6 +99,9 @@ pub(super) fn distance(graph: &Graph, left: &[Tensor], right: &[Tensor]) -> Resu
     Ok(out)
 }
 
+/// Elements that a made-up input may have: they are drawn as doubles.
+const MAX_INPUT: u64 = 1 << 24;
+
 /// Inputs to compare models on: normal numbers for floating inputs; for whole ones, which may be indices, numbers below
 /// the length of what they index that name nothing given up, else 0 or 1; `batch` for first axes that are open and 8 for others.
 pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tensor>, DriveError> {
@@ -97,9 +114,11 @@ pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tens
         let dims = fact.shape.clone().ok_or(DriveError::OpenSize { input: name.clone(), axis: 0 })?;
         let size = |(axis, d): (usize, &Dim)| d.as_size().unwrap_or(if axis == 0 { batch } else { 8 });
         let dims: Vec<u64> = dims.iter().enumerate().map(size).collect();
-        let count = dims.iter().product::<u64>() as usize;
-        let source = |source| DriveError::Output { value: name.clone(), source };
         let elem = fact.elem.unwrap_or(ElemType::F32);
+        let count = element_count(&dims).ok().filter(|n| *n <= MAX_INPUT && elem.bits() >= 8);
+        let open = || DriveError::OpenInput { input: name.clone(), ty: format!("{elem}{dims:?}") };
+        let count = count.ok_or_else(open)? as usize;
+        let source = |source| DriveError::Output { value: name.clone(), source };
         out.push(if elem.is_float() {
             let values: Vec<f64> = (0..count).map(|_| draw.normal()).collect();
             Tensor::from_f64(elem, &dims, &values).map_err(source)?
@@ -176,7 +195,8 @@ mod tests {
         let text = "g (int64[n,5] i, int64[n,5] k, float[n,3] x, bool[n,1] b, int32[n,2] c) => (p, q, z, w, u)
             <float[9,4] t = [\"location\": \"random:1\"], int64[2] flat = {-1, 1}, int64 d = {6}, float[2] v = {0.0, 1.0}>
             { f = Reshape (i, flat) p = Gather (t, f) q = OneHot (k, d, v) z = Relu (x) w = Not (b) u = Neg (c) }";
-        let dense = prepare(&sparsec_testkit::model(text), None, &Concessions::default(), &Quiet).unwrap();
+        let none = Concessions::default();
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &none, &Quiet).unwrap();
         let inputs = random_inputs(&dense, 1, 40).unwrap();
         let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
         assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);

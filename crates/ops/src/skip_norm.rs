@@ -1,0 +1,163 @@
+//! Sums and embeddings that are normalised at once. Spec: com.microsoft `SkipLayerNormalization`,
+//! `SkipSimplifiedLayerNormalization`, `EmbedLayerNormalization` (1).
+//!  R1  The last axis of every operand and result is frozen: the statistics are taken over it.
+//!  R2  `Skip…`: the other axes are those of x; a skip is broadcast from the right. The statistics have length 1 at the
+//!      end, the sum has the shape of x.
+//!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids.
+
+use crate::form::{dims, freeze, freeze_all, normalised, tie, tie_same};
+use crate::{broadcast, layer_norm};
+use sparsec_ir::{
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
+    WorkRule,
+};
+
+const SKIP: OpDef = OpDef {
+    name: "SkipLayerNormalization",
+    domain: "com.microsoft",
+    since: &[1],
+    shape: ShapeRule::By(skip_shape),
+    relate: Relate::By(relate_skip),
+    work: WorkRule::By(layer_norm::work),
+    resize: Resize::Nothing,
+    linear: LinearRule::Never,
+    affine: Affine::Never,
+};
+
+pub(crate) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "EmbedLayerNormalization",
+        shape: ShapeRule::By(embed_shape),
+        relate: Relate::By(relate_embed),
+        ..SKIP
+    },
+    SKIP,
+    OpDef { name: "SkipSimplifiedLayerNormalization", ..SKIP },
+];
+
+/// Rank of x, which is not 0.
+fn rank(node: &NodeRef) -> Result<usize, OpError> {
+    node.rank(0).and_then(|r| if r > 0 { Ok(r) } else { Err(OpError::AxisOutOfRange { axis: -1, rank: 0 }) })
+}
+
+fn skip_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let (x, rank) = (node.need_input(0)?, rank(node)?);
+    let mut statistics = dims(node, 0)?.to_vec();
+    statistics[rank - 1] = Dim::from(1); // R2
+    let statistic = Fact::new(ElemType::F32, statistics);
+    let whole = x.fact.clone().with_content(None);
+    Ok(vec![whole.clone(), statistic.clone(), statistic, whole])
+}
+
+fn relate_skip(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (x, skip, rank, reason) = (node.need_input(0)?, node.need_input(1)?, rank(node)?, normalised(node));
+    broadcast::relate(node, &[x, skip], r)?; // R2
+    freeze(r, &x, [rank - 1], &reason); // R1
+    for parameter in (2..node.input_count()).filter_map(|i| node.input(i)) {
+        freeze_all(r, &parameter, &reason);
+    }
+    for result in (0..node.output_count()).filter_map(|i| node.output(i)) {
+        freeze(r, &result, [rank - 1], &reason);
+        tie_same(r, &x, &result, 0..rank - 1, "R2");
+    }
+    Ok(())
+}
+
+/// Places of the hidden size: the tables and what scales their sum.
+const TABLES: [usize; 3] = [2, 3, 4];
+const PARAMETERS: [usize; 2] = [5, 6];
+
+fn embed_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let (ids, words) = (dims(node, 0)?, node.need_input(2)?);
+    let [batch, positions] = ids else { return Err(crate::form::mismatch("rank of the ids", ids.len(), 2)) };
+    let table = dims(node, 2)?;
+    let [_, hidden] = table else { return Err(crate::form::mismatch("rank of a table", table.len(), 2)) };
+    let y = Fact {
+        elem: words.fact.elem,
+        shape: Some(vec![batch.clone(), positions.clone(), hidden.clone()]),
+        content: None,
+    };
+    Ok(vec![y.clone(), Fact::new(ElemType::I32, vec![batch.clone()]), y])
+}
+
+fn relate_embed(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    let (ids, reason) = (node.need_input(0)?, normalised(node));
+    for table in TABLES.iter().filter_map(|i| node.input(*i)) {
+        freeze(r, &table, [0], &Reason::Indexed); // R3
+        freeze(r, &table, [1], &reason);
+    }
+    for parameter in PARAMETERS.iter().filter_map(|i| node.input(*i)) {
+        freeze_all(r, &parameter, &reason);
+    }
+    for other in [1, 7, 8].iter().filter_map(|i| node.input(*i)) {
+        tie_same(r, &ids, &other, 0..2, "R3");
+    }
+    for result in [0, 2].iter().filter_map(|i| node.output(*i)) {
+        tie_same(r, &ids, &result, 0..2, "R3");
+        freeze(r, &result, [2], &reason);
+    }
+    if let Some(mask) = node.output(1) {
+        tie(r, (&ids, 0), (&mask, 0), "R3");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_relation, check_shape};
+
+    const HEAD: &str = r#"<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> "#;
+
+    #[test]
+    fn r1_r2_positions_pass_and_the_hidden_axis_is_frozen() {
+        let text = format!(
+            "{HEAD} g (float[n,3,6] x, float[3,6] s, float[6] g, float[6] b) => (y)
+            {{ y, m, i, t = com.microsoft.SkipLayerNormalization (x, s, g, b) }}"
+        );
+        let why = "com.microsoft.SkipLayerNormalization works over the whole axis";
+        check_relation(
+            &text,
+            &format!(
+                "B2 x:1 = y:1
+                 B2 s:0 = y:1
+                 B2 x:2 = y:2
+                 B2 s:1 = y:2
+                 freeze x:2: {why}
+                 freeze g:0: {why}
+                 freeze b:0: {why}
+                 freeze y:2: {why}
+                 R2 x:1 = y:1
+                 freeze m:2: {why}
+                 R2 x:1 = m:1
+                 freeze i:2: {why}
+                 R2 x:1 = i:1
+                 freeze t:2: {why}
+                 R2 x:1 = t:1"
+            ),
+        );
+        check_shape(&text, "float[n,3,6]; float[n,3,1]; float[n,3,1]; float[n,3,6]");
+    }
+
+    #[test]
+    fn r3_tables_are_addressed_by_data() {
+        let text = format!(
+            "{HEAD} g (int32[n,3] ids, float[9,6] w, float[3,6] p, float[6] g, float[6] b) => (y)
+            {{ y = com.microsoft.EmbedLayerNormalization (ids, , w, p, , g, b) }}"
+        );
+        let why = "com.microsoft.EmbedLayerNormalization works over the whole axis";
+        check_relation(
+            &text,
+            &format!(
+                "freeze w:0: indexed by data
+                 freeze w:1: {why}
+                 freeze p:0: indexed by data
+                 freeze p:1: {why}
+                 freeze g:0: {why}
+                 freeze b:0: {why}
+                 R3 ids:1 = y:1
+                 freeze y:2: {why}"
+            ),
+        );
+        check_shape(&text, "float[n,3,6]; int32[n]; float[n,3,6]");
+    }
+}
