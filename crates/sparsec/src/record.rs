@@ -234,6 +234,8 @@ mod tests {
                 "scale",
                 "max_samples",
                 "image",
+                "allow",
+                "give_up",
                 "rewrite_limit"
             ]
         );

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{DriveError, cut, cut_and_recover};
 use sparsec_ir::Model;
-use sparsec_plan::Plan;
+use sparsec_plan::{Concessions, Plan};
 use std::path::{Path, PathBuf};
 
 /// Carry out a plan: remove channels and, where samples are given, re-solve the weights that are left.
@@ -59,8 +59,8 @@ struct Applied {
 pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
-    let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
+    let (_, dense) = open_with(&args.model, (&args.passes, &plan.concessions), global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let mut used = 0;
     let mut out = match &args.data {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
             talk.note(&format!("the weights of `{}` were not re-solved: {why}", r.node));
         }
     }
-    stamp(&mut out.model, &plan_sha256);
+    stamp(&mut out.model, &plan.concessions, &plan_sha256);
     sparsec_onnx::save(&out.model, &args.output, sparsec_onnx::Weights::AsLoaded)?;
     let metadata = std::fs::metadata(&args.output);
     let file_bytes = metadata.map_err(|source| CliError::Read { path: args.output.clone(), source })?.len();
@@ -122,10 +122,12 @@ pub(crate) fn read_plan(path: &Path, model: &Path) -> Result<(Plan, String), Cli
 }
 
 /// Says in the model where it comes from.
-fn stamp(model: &mut Model, plan_sha256: &str) {
-    for (key, value) in [("sparsec.version", env!("CARGO_PKG_VERSION")), ("sparsec.plan_sha256", plan_sha256)] {
+fn stamp(model: &mut Model, concessions: &Concessions, plan_sha256: &str) {
+    let given_up = concessions.given_up();
+    let own = [("sparsec.version", Some(env!("CARGO_PKG_VERSION"))), ("sparsec.plan_sha256", Some(plan_sha256))];
+    for (key, value) in own.into_iter().chain([("sparsec.given_up", given_up.as_deref())]) {
         model.meta.retain(|(k, _)| k != key);
-        model.meta.push((key.to_string(), value.to_string()));
+        model.meta.extend(value.map(|value| (key.to_string(), value.to_string())));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
-use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing, bound_facts};
+use sparsec::drive::{Comparison, Concessions, Curves, Cut, Decision, Pricing, bound_facts};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
@@ -78,7 +78,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     }
     let plan_text = plan.to_yaml().map_err(sparsec::drive::DriveError::from)?;
 
-    let model = signed(&outcome.cut.model, &plan_text);
+    let model = signed(&outcome.cut.model, &job.dense.concessions, &plan_text);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
@@ -89,10 +89,11 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let weights = data.exists().then(|| sha256_of(&data)).transpose()?;
     put("plan.yaml", plan_text.as_bytes())?;
 
-    let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
+    let original = job.dense.original.as_ref().map_or(&job.dense.model, |o| &o.model);
+    let mut before = estimate_of(job, &outcome.facts, original);
     before.params = original_params(job, before.params);
     before.file_bytes = job.file_bytes();
-    let mut after = after_estimate(job, &outcome.facts, &model);
+    let mut after = estimate_of(job, &outcome.facts, &model);
     after.file_bytes = stored_bytes(&model_path);
     let names = Names::of(&job.dense.model.graph);
     names.relabel(&job.dense.model.graph, &mut before);
@@ -134,11 +135,12 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
 }
 
 /// The model with what it says of its making.
-fn signed(model: &Model, plan: &str) -> Model {
+fn signed(model: &Model, concessions: &Concessions, plan: &str) -> Model {
     let mut model = model.clone();
     model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
     model.meta.push(("sparsec.version".to_string(), env!("CARGO_PKG_VERSION").to_string()));
     model.meta.push(("sparsec.plan_sha256".to_string(), sha256(plan.as_bytes())));
+    model.meta.extend(concessions.given_up().map(|given_up| ("sparsec.given_up".to_string(), given_up)));
     model
 }
 
@@ -152,8 +154,8 @@ fn stored_bytes(path: &std::path::Path) -> u64 {
 /// model is written to find its size only where that is limited.
 pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
     // Any plan's hash has the same length.
-    let model = signed(model, "");
-    let e = after_estimate(job, facts, &model);
+    let model = signed(model, &job.dense.concessions, "");
+    let e = estimate_of(job, facts, &model);
     let mut size = e.file_bytes;
     if limits.iter().any(|l| l.kind == LimitKind::Size) {
         let folder = Folder::begin(&job.args.output)?;
@@ -161,13 +163,18 @@ pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: 
         sparsec_onnx::save(&model, &path, sparsec_onnx::Weights::AsLoaded)?;
         size = stored_bytes(&path);
     }
-    Ok(Price {
+    Ok(Price { size: size as f64, ..price(&e) })
+}
+
+/// An estimate's figures.
+pub(super) fn price(e: &Estimate) -> Price {
+    Price {
         macs: e.macs as f64,
         params: e.params as f64,
-        size: size as f64,
+        size: e.file_bytes as f64,
         latency_ms: e.latency_ms.mid,
         memory: e.memory.peak as f64,
-    })
+    }
 }
 
 /// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
@@ -178,8 +185,8 @@ pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
     if found > 0 { found } else { canonical }
 }
 
-/// The estimate of the emitted model itself, with the sizes of one sample.
-fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
+/// The estimate of a model with the inputs of the dense one, with the sizes of one sample.
+pub(super) fn estimate_of(job: &Job, dense: &Facts, model: &Model) -> Estimate {
     let sizes: BTreeMap<String, u64> = job
         .dense
         .model

@@ -1,6 +1,6 @@
 //! `sparsec inspect`: what a model is made of and what can be cut.
 
-use crate::cli::Global;
+use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::model::open;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::values;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Prepared, macs, macs_on};
+use sparsec::drive::{Original, Prepared, macs, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub(crate) struct InspectArgs {
     /// Size of another axis that the model leaves open, by the name it has there; may be given several times.
     #[arg(long, value_name = "NAME=N", value_parser = values::dim)]
     dim: Vec<(String, u64)>,
+    #[command(flatten)]
+    concessions: ConcessionArgs,
 }
 
 #[derive(Serialize)]
@@ -53,6 +55,9 @@ struct Inspection {
     /// Of the canonical graph, as all that follows.
     operators: BTreeMap<String, u64>,
     nodes_in_file: u64,
+    /// What was given up of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<String>,
     params: u64,
     params_prunable: u64,
     /// Of one batch; null where sizes are open.
@@ -106,7 +111,7 @@ struct Frozen {
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let names = Names::of(graph);
     let mut bound = dense.sizes(args.batch, &args.dim.iter().cloned().collect()).ok().map(|sizes| dense.bind(&sizes));
@@ -115,7 +120,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
-        let _ = sparsec_analysis::channels(&dense.model, &facts, &dense.table);
+        let _ = sparsec_analysis::channels_allowing(&dense.model, &facts, &dense.table, channels.allowed.clone());
         1e3 * start.elapsed().as_secs_f64()
     });
     let mut operators = BTreeMap::new();
@@ -130,6 +135,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         inputs: graph.inputs().map(port).collect(),
         outputs: graph.outputs().iter().copied().map(port).collect(),
         operators,
+        given_up: dense.original.iter().flat_map(Original::says).collect(),
         nodes_in_file: source.model.graph.nodes().count() as u64,
         params: channels.params.0,
         params_prunable: channels.params.1,
@@ -190,6 +196,9 @@ fn text(i: &Inspection, all: bool) -> String {
     out += &format!("{INDENT}(of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
+    for line in &i.given_up {
+        out += &format!("given up    {}\n", lines(line, screen() - INDENT.len()).join(&format!("\n{INDENT}")));
+    }
     let macs = match (i.macs, i.macs_prunable) {
         (Some(all), Some(can)) => {
             let percent = 100.0 * can as f64 / all.max(1) as f64;
