@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command for people")]
 
-use sparsec::drive::{Curves, GroupCurve, Pricing, Quiet, decide, prepare};
+use sparsec::drive::{Concessions, Curves, GroupCurve, Pricing, Quiet, decide, prepare};
 use sparsec_cost::Target;
 use sparsec_ir::{Attr, Dim, Draw, ElemType, Graph, Model, Node, Tensor, Type, ValueId};
 use sparsec_plan::{Evaluate, Limit, LimitKind};
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = Target::named_or_file("generic-x86")?;
     println!("groups   MACs to 50 %   time to 60 %   memory to 70 %");
     for groups in [20, 40, 80, 160, 320] {
-        let dense = prepare(&chain(groups)?, sparsec_ops::table(), None, &Quiet)?;
+        let dense = prepare(&chain(groups)?, sparsec_ops::table(), None, &Concessions::default(), &Quiet)?;
         let facts = dense.bind(&dense.sizes(1, &BTreeMap::new())?);
         let curves = curves(&dense.channels.groups);
         let pricing = Pricing::new(&dense, facts, &target, curves.orders(), 0, &Quiet);
@@ -75,5 +75,6 @@ fn curves(groups: &[sparsec_analysis::Group]) -> Curves {
         let error = counts.iter().map(|k| height * (1.0 - f64::from(*k) / f64::from(units)).powi(2)).collect();
         GroupCurve { id: g.id.clone(), order: (0..units).collect(), counts, error, by_weight: 0 }
     };
-    Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: groups.iter().map(&mut one).collect() }
+    let (schema, concessions) = (Curves::SCHEMA.to_string(), Concessions::default());
+    Curves { schema, samples: None, concessions, groups: groups.iter().map(&mut one).collect() }
 }

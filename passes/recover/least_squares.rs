@@ -27,7 +27,7 @@
 //! dense model's input and weights. Weights on a recurrence's own state stay as the cut left them.
 //!
 //! A node that keeps running statistics (a normalisation) gets those under which its result has the dense mean and
-//! variance of each channel.
+//! variance of each channel. So does one over channels of which some left, by its scale and shift.
 //!
 //! Samples are streamed: a batch is computed, summed up and dropped; `walk.rs` says what is held.
 //!
@@ -38,8 +38,8 @@
 //! windows.
 
 use super::solve::{Batches, solve};
-use super::statistics::{Moments, restate};
-use super::steps::{Step, Steps, input, reads, steps};
+use super::statistics::{Moments, rescale, restate};
+use super::steps::{Step, Steps, input, reads, result, steps};
 use super::stream::{Stream, Target, activation, kept_part};
 use super::walk::Walk;
 use sparsec_analysis::infer;
@@ -208,16 +208,21 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
             }
             Step::Statistics { mean, variance, epsilon, axis } => {
                 let mut stream = Stream::open(cx, (&walk_pruned, pruned), &walk_dense, (vec![x], vec![x]), &ahead)?;
-                let (mut of_pruned, mut of_dense) = (Moments::default(), Moments::default());
-                for range in windows(samples.len(), cx.threads.max(1)) {
-                    for batch in stream.next(range)? {
-                        let error = |source| activation(cx, x, source);
-                        of_pruned.add(&batch.pruned[0], *axis).map_err(error)?;
-                        of_dense.add(&kept_part(cx, x, batch.dense[0].clone())?, *axis).map_err(error)?;
-                    }
-                }
+                let (of_pruned, of_dense) =
+                    moments(cx, &mut stream, (x, *axis), windows(samples.len(), cx.threads.max(1)))?;
                 restate(pruned, *node, (*mean, *variance), *epsilon, (&of_pruned, &of_dense))?;
                 stream.close()
+            }
+            Step::Scale(form) => {
+                let y = result(pruned, *node).expect("steps are made for nodes with a result");
+                let mut stream = Stream::open(cx, (&walk_pruned, pruned), &walk_dense, (vec![y], vec![y]), &ahead)?;
+                let (of_pruned, of_dense) =
+                    moments(cx, &mut stream, (y, form.axis), windows(samples.len(), cx.threads.max(1)))?;
+                rescale(pruned, *node, form, (&of_pruned, &of_dense))?;
+                let mut found = stream.close();
+                // What was seen of the result is no longer so.
+                found.0.remove(&y);
+                found
             }
         };
         unsolved.remove(node);
@@ -226,6 +231,24 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     }
     (cx.progress)(steps.len(), steps.len());
     Ok(out)
+}
+
+/// Moments of a value along an axis, in the pruned and in the dense model: of the channels that the pruned one has.
+fn moments(
+    cx: &Recovery,
+    stream: &mut Stream,
+    (value, axis): (ValueId, usize),
+    windows: impl Iterator<Item = Range<usize>>,
+) -> Result<(Moments, Moments), RecoverError> {
+    let (mut of_pruned, mut of_dense) = (Moments::default(), Moments::default());
+    for range in windows {
+        for batch in stream.next(range)? {
+            let error = |source| activation(cx, value, source);
+            of_pruned.add(&batch.pruned[0], axis).map_err(error)?;
+            of_dense.add(&kept_part(cx, value, batch.dense[0].clone())?, axis).map_err(error)?;
+        }
+    }
+    Ok((of_pruned, of_dense))
 }
 
 /// The first batch alone, whose sizes say how many fit, and the others `held` at a time.

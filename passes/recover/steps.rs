@@ -3,14 +3,22 @@
 use sparsec_analysis::node_ref;
 use sparsec_calib::Linear;
 use sparsec_ir::{
-    AxisRef, Facts, Id, LinkKind, Model, NodeId, OpTable, Relate, Relation, Relations, Use, ValueId, topological,
+    Affine, AxisRef, Facts, Id, LinkKind, Model, NodeId, Normalised, OpTable, Relate, Relation, Relations, Use,
+    ValueId, topological,
 };
 use std::collections::BTreeSet;
 
 /// What is solved at a node.
 pub(super) enum Step {
     Linear(Box<Linear>),
-    Statistics { mean: usize, variance: usize, epsilon: f64, axis: usize },
+    Statistics {
+        mean: usize,
+        variance: usize,
+        epsilon: f64,
+        axis: usize,
+    },
+    /// A normalisation over channels of which some left: its scale and shift.
+    Scale(Normalised),
 }
 
 /// Steps in topological order, and nodes whose weights were cut without a step to re-solve them.
@@ -56,6 +64,14 @@ pub(super) fn steps(
             Some((mean, variance, epsilon, a.axis))
         }) {
             out.all.push((id, Step::Statistics { mean, variance, epsilon, axis }));
+        }
+        let normalised = match table.get(&node.domain, &node.op).map(|d| d.affine) {
+            Some(Affine::Normalised(rule)) => rule(&node_ref(pruned, facts, id)).ok().flatten(),
+            _ => None,
+        };
+        let scale = |n: &Normalised| node.inputs.get(n.scale).copied().flatten();
+        if let Some(n) = normalised.filter(|n| whole && scale(n).is_some_and(|v| cut(&v))) {
+            out.all.push((id, Step::Scale(n)));
         }
         if changed {
             node.outputs.iter().flatten().for_each(|v| perturbed[v.index()] = true);

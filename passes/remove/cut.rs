@@ -18,10 +18,10 @@
 use super::{contents, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
-    Attr, Attrs, Def, Dim, Edit, Facts, Graph, Model, NodeId, OpError, OpTable, Resize, Resized, Tensor, TensorError,
-    Type, ValueId, topological,
+    Attr, Attrs, Def, Dim, Edit, Facts, Graph, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Tensor,
+    TensorError, Type, ValueId, topological,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Why slots could not be taken out.
@@ -153,12 +153,16 @@ pub fn remove(
 
     // Attributes and gathers first: contents are compared with what the finished graph computes.
     let mut wanted: Vec<(NodeId, usize, Vec<Dim>)> = Vec::new();
+    let mut translations: BTreeMap<NodeId, NodeId> = BTreeMap::new();
     for (id, list) in edits {
         for edit in list {
             match edit {
                 Edit::Attr(name, value) => out.graph.set_attr(id, name, value),
                 Edit::NoAttr(name) => out.graph.remove_attr(id, name),
                 Edit::Gather { axis, indices } => become_gather(&mut out, id, axis, &indices),
+                Edit::Translate { operand, len, kept } => {
+                    translations.extend(translate(&mut out, (id, operand), len, &kept).map(|by| (id, by)));
+                }
                 Edit::Content { operand, dims } => wanted.push((id, operand, dims)),
             }
         }
@@ -170,6 +174,9 @@ pub fn remove(
     for id in order {
         while let Some((_, operand, dims)) = next.next_if(|w| w.0 == id) {
             contents::demand(&mut out, table, &mut now, &mut made, (id, operand), &dims)?;
+        }
+        if let Some(&by) = translations.get(&id) {
+            infer_node(&out, table, by, &mut now);
         }
         infer_node(&out, table, id, &mut now);
         compare(&out, &now, &expected, id)?;
@@ -205,11 +212,28 @@ fn gather(tensor: &Tensor, kept: impl Fn(usize) -> Option<Vec<u32>>) -> Result<O
     Ok(out)
 }
 
+/// Looks an operand up in a table of where its entries are now. The table is as long as the axis was, so that numbers
+/// that count from the end keep their meaning.
+fn translate(model: &mut Model, (node, operand): (NodeId, usize), len: u64, kept: &[u32]) -> Option<NodeId> {
+    let value = model.graph.node(node).inputs.get(operand).copied().flatten()?;
+    let place = |i: u64| kept.binary_search(&u32::try_from(i).ok()?).ok();
+    let places: Vec<i64> = (0..len).map(|i| place(i).unwrap_or(0) as i64).collect();
+    let name = model.graph.value(value).name.clone();
+    let table = model.graph.add_constant(&format!("{name}_places"), Tensor::i64(&[len], &places));
+    let lookup = Node::new(GATHER).input(table).input(value).attr("axis", Attr::Int(0));
+    let lookup = model.graph.add_node(lookup, &[&format!("{name}_translated")]);
+    model.graph.set_operand(node, operand, model.graph.node(lookup).outputs[0]);
+    Some(lookup)
+}
+
+/// The operator that picks entries of a table or an axis.
+pub(super) const GATHER: &str = "Gather";
+
 fn become_gather(model: &mut Model, id: NodeId, axis: usize, indices: &[i64]) {
     let name = format!("{}_indices", model.graph.label(id));
     let at = model.graph.add_constant(&name, Tensor::i64(&[indices.len() as u64], indices));
     let attrs = Attrs::from_iter([("axis".to_string(), Attr::Int(axis as i64))]);
-    model.graph.set_op(id, "Gather", attrs);
+    model.graph.set_op(id, GATHER, attrs);
     model.graph.set_operand(id, 1, Some(at));
     model.graph.truncate_operands(id, 2);
 }

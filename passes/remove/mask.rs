@@ -3,9 +3,11 @@
 //! A slot that leaves must be worth nothing to what stays. Where a contraction sums over it, the masked model makes its
 //! term zero: in the weight where one operand is constant, else by choosing zeros in place of both activations, since
 //! zero times infinity is none. In quantised nodes zero is the zero point.
+//! A node of which only a policy lets slots go (a normalisation over its width) has no such zeros: it works on the slots
+//! that stay, which are gathered before it and spread out behind it. The masked model defines what such a cut means.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
-use super::cut::RemoveError;
+use super::cut::{GATHER, RemoveError};
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
 use sparsec_ir::{Attr, Data, Def, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +83,53 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
             }
         }
     }
+    for cut in channels.inexact_cuts(removal) {
+        on_what_stays(&mut out, facts, &|v, axis| channels.kept_of(v, axis, removal), cut.node);
+    }
     Ok(out)
+}
+
+/// Makes a node work on the slots of its axes that stay. Its results have their old sizes again behind it: in place of
+/// what it no longer computes stands what it computes of the first slot, which nothing that stays is made of.
+fn on_what_stays(out: &mut Model, facts: &Facts, kept: &dyn Fn(ValueId, usize) -> Option<Vec<u32>>, node: NodeId) {
+    let cuts = |v: ValueId| -> Vec<(usize, Vec<u32>)> {
+        (0..facts.get(v).rank().unwrap_or(0)).filter_map(|axis| Some((axis, kept(v, axis)?))).collect()
+    };
+    for (operand, value) in out.graph.node(node).inputs.clone().into_iter().enumerate() {
+        let Some(value) = value else { continue };
+        let mut part = value;
+        for (axis, kept) in cuts(value) {
+            let indices: Vec<i64> = kept.iter().map(|i| i64::from(*i)).collect();
+            part = picked(out, part, axis, &indices, "kept");
+        }
+        out.graph.set_operand(node, operand, Some(part));
+    }
+    for value in out.graph.node(node).outputs.clone().into_iter().flatten() {
+        let uses = out.graph.value(value).uses.clone();
+        let mut whole = value;
+        for (axis, kept) in cuts(value) {
+            let len = facts.get(value).size(axis).unwrap_or(0) as u32;
+            let places: Vec<i64> = (0..len).map(|i| kept.binary_search(&i).unwrap_or(0) as i64).collect();
+            whole = picked(out, whole, axis, &places, "spread");
+        }
+        if whole != value {
+            out.graph.set_type(value, None);
+            for u in uses {
+                if let Use::Operand(n, i) = u {
+                    out.graph.set_operand(n, i, Some(whole));
+                }
+            }
+        }
+    }
+}
+
+/// Entries of an axis, by a node of their own.
+fn picked(model: &mut Model, value: ValueId, axis: usize, indices: &[i64], what: &str) -> ValueId {
+    let name = format!("{}_{what}", model.graph.value(value).name);
+    let at = model.graph.add_constant(&format!("{name}_at"), Tensor::i64(&[indices.len() as u64], indices));
+    let pick = Node::new(GATHER).input(value).input(at).attr("axis", Attr::Int(axis as i64));
+    let pick = model.graph.add_node(pick, &[&name]);
+    model.graph.node(pick).outputs[0].expect("the result was named")
 }
 
 /// The operand to mask in place of `v` in `node`: where `v` is computed element by element from a value whose zero is

@@ -10,7 +10,7 @@ use common::{Keep, Subject, runtimes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use sparsec_analysis::{audit, channels};
-use sparsec_ir::{Model, Type};
+use sparsec_ir::{Model, Policy, Type};
 use sparsec_passes::reduce::{Judgement, reduce};
 use sparsec_passes::{Manager, Step, find};
 use sparsec_plan::Plan;
@@ -129,6 +129,24 @@ fn the_pruned_model_equals_the_masked_one() {
         equal * 10 >= all * 6 && unrun * 50 <= all,
         "equal {equal}, whole {whole}, refused {refused}, not run {unrun}"
     );
+}
+
+#[test]
+fn where_policies_allow_more_the_pruned_model_equals_the_masked_one_of_their_definition() {
+    let runtimes = runtimes();
+    let inexact = Cell::new(0);
+    let outcome = runner(3).run(&(graphs(), any::<u64>().no_shrink()), |((seed, steps), plan)| {
+        let subject = Subject::allowing(random_model(seed, steps), Policy::ALL.iter().copied().collect());
+        let removal = subject.removal(&mut Random::new(plan), Keep::Some);
+        inexact.set(inexact.get() + subject.channels.inexact_cuts(&removal).count());
+        let inputs = random_inputs(&subject.model, plan, 2);
+        let found = subject.check(&removal, &runtimes, &inputs);
+        found.map(drop).map_err(|why| TestCaseError::fail(format!("seed {seed}, {steps} steps: {why}")))
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+    assert!(inexact.get() > 0, "no graph has a cut that only a policy allows");
 }
 
 #[test]

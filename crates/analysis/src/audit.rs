@@ -22,7 +22,7 @@ pub struct Breach {
 pub fn audit(model: &Model, facts: &Facts, table: &OpTable, channels: &Channels) -> Vec<Breach> {
     // Axes are numbered anew: values first, then virtual axes in node order, as when the channels were solved.
     let mut axes = Axes::of(&model.graph, facts);
-    let statements = collect(model, facts, table, &mut axes);
+    let statements = collect(model, facts, table, &channels.allowed, &mut axes);
     let owners = owners(&axes);
     let cut = |slot: Slot| {
         let axis = owners[slot as usize];

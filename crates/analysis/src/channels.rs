@@ -3,6 +3,7 @@
 //! A *unit* is a set of slots that must leave together. Units that sit on the same axes in the same numbers form a
 //! *group*: the channels of a layer, the heads of an attention block, the dimensions inside its heads.
 
+use crate::allowed::{Allowed, Inexact};
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
 use crate::solve::{Freeze, Solution, solve};
@@ -71,7 +72,7 @@ pub struct Channels {
     pub axes: Axes,
     /// Every unit.
     pub units: Vec<Unit>,
-    /// Every group with at least two units.
+    /// Every group with at least two units, or of any size where slots are given up.
     pub groups: Vec<Group>,
     /// Weight axes with frozen slots.
     pub frozen: Vec<FrozenAxis>,
@@ -79,6 +80,10 @@ pub struct Channels {
     pub params: (u64, u64),
     /// Contractions: slots that are multiplied and summed over.
     pub contractions: Vec<Link>,
+    /// What was allowed beyond exact cuts.
+    pub allowed: Allowed,
+    /// Nodes that a policy lets compute something else where slots of their axes leave.
+    pub inexact: Vec<Inexact>,
     /// Operands of a node that stand for zero by another number.
     pub zero_points: Vec<(NodeId, ZeroPoint)>,
     cuts: Vec<AxisCut>,
@@ -114,12 +119,18 @@ impl Removal {
 ///
 /// Near-linear in the number of slots.
 pub fn channels(model: &Model, facts: &Facts, table: &OpTable) -> Channels {
+    channels_allowing(model, facts, table, Allowed::default())
+}
+
+/// [`channels`] with cuts that a user allows besides.
+pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed: Allowed) -> Channels {
     let mut axes = Axes::of(&model.graph, facts);
-    let mut statements = collect(model, facts, table, &mut axes);
+    let mut statements = collect(model, facts, table, &allowed, &mut axes);
     let zero_points = std::mem::take(&mut statements.zero_points);
+    let inexact = std::mem::take(&mut statements.inexact);
     let solution = solve(&mut axes, statements);
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
-    let mut out = Channels { axes, contractions, zero_points, solution, ..Channels::default() };
+    let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
     out
@@ -171,6 +182,10 @@ impl Channels {
         }
         out
     }
+    /// Nodes of which a removal takes slots that only a policy lets go: there it is not exact.
+    pub fn inexact_cuts(&self, removal: &Removal) -> impl Iterator<Item = &Inexact> {
+        self.inexact.iter().filter(|i| i.axes.iter().any(|axis| self.kept(*axis, removal).is_some()))
+    }
     /// Group of an id.
     pub fn group(&self, id: &str) -> Option<GroupId> {
         self.groups.iter().position(|g| g.id == id)
@@ -205,7 +220,8 @@ impl Channels {
                 _ => None,
             };
             let Some((_, _, anchor, per_unit)) = axes.iter().filter_map(of_weight).min() else { continue };
-            if units.len() < 2 {
+            // A unit alone is not worth a choice, but may be one that is given up.
+            if units.len() < 2 && self.allowed.given_up.is_empty() {
                 continue;
             }
             let range = self.axes.slots(anchor);

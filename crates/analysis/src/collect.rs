@@ -1,5 +1,6 @@
 //! First step of the solver: every relation of every node, over numbered axes, and the freeze marks.
 
+use crate::allowed::{Allowed, Inexact};
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::shapes::node_ref;
 use sparsec_ir::{
@@ -58,12 +59,14 @@ pub(crate) struct Statements {
     pub(crate) products: Vec<Product>,
     /// Freeze marks.
     pub(crate) marks: Vec<Mark>,
+    /// Nodes that a policy lets compute something else where slots leave.
+    pub(crate) inexact: Vec<Inexact>,
     /// Operands that stand for zero by another number.
     pub(crate) zero_points: Vec<(NodeId, ZeroPoint)>,
 }
 
 /// Collects the statements of all nodes; grows `axes` by the virtual axes of their relations.
-pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut Axes) -> Statements {
+pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, allowed: &Allowed, axes: &mut Axes) -> Statements {
     let graph = &model.graph;
     let mut out = Statements::default();
     for axis in axes.iter() {
@@ -108,7 +111,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
         out.zero_points.extend(relations.zero_points.iter().map(|z| (id, *z)));
         let mut spoken = BTreeSet::new();
         for relation in &relations.all {
-            state(axes, &virtuals, relation, id, &mut spoken, &mut out);
+            state((&*axes, &virtuals), relation, (id, allowed), &mut spoken, &mut out);
         }
         for v in operands {
             for a in 0..facts.get(v).rank().unwrap_or(0) {
@@ -117,6 +120,29 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, axes: &mut 
                     out.marks.push(Mark { slots: axes.slots(axis), reason, node: Some(id) });
                 }
             }
+        }
+    }
+    out.marks = out.marks.into_iter().flat_map(|mark| left(axes, allowed, mark)).collect();
+    out
+}
+
+/// What is left of a mark without the slots that a user gives up.
+fn left(axes: &Axes, allowed: &Allowed, mark: Mark) -> Vec<Mark> {
+    let given_up = || {
+        let (axis, _) = axes.locate(mark.slots.start);
+        let AxisOwner::Value(v, a) = axes.owner(axis) else { return None };
+        Some((axis, allowed.given_up.get(&(v, a))?))
+    };
+    if mark.slots.is_empty() || !mark.reason.can_be_given_up() {
+        return vec![mark];
+    }
+    let Some((axis, given_up)) = given_up() else { return vec![mark] };
+    let base = axes.slots(axis).start;
+    let mut out: Vec<Mark> = Vec::new();
+    for s in mark.slots.clone().filter(|s| !given_up.contains(&(s - base))) {
+        match out.last_mut() {
+            Some(last) if last.slots.end == s => last.slots.end += 1,
+            _ => out.push(Mark { slots: s..s + 1, ..mark.clone() }),
         }
     }
     out
@@ -133,10 +159,9 @@ fn freeze_value(axes: &Axes, facts: &Facts, v: ValueId, reason: &Reason, node: O
 /// Turns one relation into a statement. What does not fit the axes (a side that is not slotted, a length that is not
 /// the axis's) freezes the side that is: a wrong rule must cost a cut, never a wrong one.
 fn state(
-    axes: &Axes,
-    virtuals: &[Option<AxisId>],
+    (axes, virtuals): (&Axes, &[Option<AxisId>]),
     relation: &Relation,
-    node: NodeId,
+    (node, allowed): (NodeId, &Allowed),
     spoken: &mut BTreeSet<AxisId>,
     out: &mut Statements,
 ) {
@@ -147,6 +172,18 @@ fn state(
         }
     };
     match relation {
+        Relation::Unless { policy, axes: all, allowed: instead, .. } if allowed.policies.contains(policy) => {
+            let all = all.iter().filter_map(|a| resolve(*a)).collect();
+            out.inexact.push(Inexact { node, policy: *policy, axes: all });
+            for relation in instead {
+                state((axes, virtuals), relation, (node, allowed), spoken, out);
+            }
+        }
+        Relation::Unless { policy, axes: all, reason, .. } => {
+            let reason = Reason::Unless { policy: *policy, because: Box::new(reason.clone()) };
+            spoken.extend(all.iter().filter_map(|a| resolve(*a)));
+            all.iter().for_each(|a| freeze(resolve(*a), reason.clone()));
+        }
         Relation::Free { axis } => spoken.extend(resolve(*axis)),
         Relation::Freeze { axis, start, count, reason } => {
             let Some(axis) = resolve(*axis) else { return };

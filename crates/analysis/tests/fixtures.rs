@@ -2,10 +2,11 @@
 //!
 //! `# group A (6): h.1 = w1.0/2` says that group A has 6 units with one slot on axis 1 of `h` and two on axis 0 of `w1`;
 //! what is said of A on several lines adds up. Every group of the model must be named, with all its axes.
+//! `# allow normalised-width` allows a policy.
 //! `# frozen y.1: graph output` says that no slot of the axis can leave, and why the first one cannot.
 
-use sparsec_analysis::{AxisOwner, Channels, audit, channels, infer};
-use sparsec_ir::Model;
+use sparsec_analysis::{Allowed, AxisOwner, Channels, audit, channels_allowing, infer};
+use sparsec_ir::{Model, Policy};
 use sparsec_testkit::{fixture, fixtures};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,9 +27,14 @@ fn found(model: &Model, channels: &Channels) -> Vec<Described> {
     all
 }
 
+/// What comments say, one at a time.
+fn notes(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|l| l.split('#').skip(1)).map(str::trim)
+}
+
 fn expected(text: &str) -> (Vec<Described>, Vec<(String, String)>) {
     let (mut groups, mut frozen) = (BTreeMap::<String, Described>::new(), Vec::new());
-    for note in text.lines().flat_map(|l| l.split('#').skip(1)).map(str::trim) {
+    for note in notes(text) {
         if let Some((head, axes)) = note.strip_prefix("group ").and_then(|n| n.split_once(": ")) {
             let (name, units) = head.split_once(" (").unwrap_or((head, ""));
             let group = groups.entry(name.to_string()).or_default();
@@ -55,7 +61,10 @@ fn groups_and_frozen_axes_are_those_of_the_annotations() {
         let (model, table) = (fixture.model(), sparsec_ops::table());
         let inferred = infer(&model, &table);
         assert!(inferred.problems.is_empty(), "{name}: {:?}", inferred.problems);
-        let channels = channels(&model, &inferred.facts, &table);
+        let policies = notes(&fixture.text).filter_map(|n| n.strip_prefix("allow "));
+        let policies = policies.map(|name| name.parse::<Policy>().expect("a policy")).collect();
+        let allowed = Allowed { policies, ..Allowed::default() };
+        let channels = channels_allowing(&model, &inferred.facts, &table, allowed);
         assert_eq!(audit(&model, &inferred.facts, &table, &channels), [], "{name}");
         let (groups, frozen) = expected(&fixture.text);
         let have = found(&model, &channels);

@@ -8,6 +8,7 @@ mod error;
 mod gram;
 mod linear;
 pub mod metric;
+mod normalised;
 mod rank;
 mod sensitivity;
 mod weight;

@@ -5,6 +5,7 @@
 //! compared with the dense model's. Between the probes the curve is the ranking's residual, scaled.
 
 use crate::bias::{read_bias, set_own_constant, write_bias};
+use crate::normalised::rescale;
 use crate::{CalibError, Consumer, Gram, Linear, Other, Ranking, compensate};
 use rayon::prelude::*;
 use sparsec_analysis::{Channels, Removal};
@@ -113,6 +114,7 @@ impl Probe<'_> {
             removal.set(g.units[*u as usize], true);
         }
         let mut model = (self.mask)(&removal).map_err(|why| CalibError::Mask { group: g.id.clone(), why })?;
+        rescale(&mut model, (self.model, self.facts, self.table), (self.channels, &removal), self.grams)?;
         let mut kept: Vec<u32> = ranking.order[..keep as usize].to_vec();
         kept.sort_unstable();
         for consumer in &self.consumers[group] {

@@ -28,6 +28,7 @@ mod model;
 mod node_ref;
 mod op;
 mod order;
+mod policy;
 mod reason;
 mod relation;
 mod resize;
@@ -46,10 +47,11 @@ pub use id::{Id, IdMap, NodeId, ValueId};
 pub use model::{Extra, Function, Model, OpsetImport, same_domain};
 pub use node_ref::{NodeRef, Operand};
 pub use op::{
-    Affine, Alike, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, ONNX, OpDef, OpError, OpTable, Relate,
-    Resize, ShapeRule, Window, Work, WorkRule,
+    Affine, Alike, ChannelAffine, Contraction, InnerMap, Kernel, LinearRule, Normalised, ONNX, OpDef, OpError, OpTable,
+    Relate, Resize, ShapeRule, Window, Work, WorkRule,
 };
 pub use order::{cycle, topological};
+pub use policy::Policy;
 pub use reason::Reason;
 pub use relation::{AxisRef, LinkKind, Relation, Relations, Row, ZeroPoint};
 pub use resize::{Edit, Resized};

@@ -92,8 +92,24 @@ pub enum Affine {
     By(fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>),
     /// As [`Affine::By`], of an operator that is the plain sum of two operands, constant or not.
     Sum(fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>),
+    /// Not affine, but affine by channel behind a normalisation; `None` where the parameters are no vectors.
+    Normalised(fn(&NodeRef) -> Result<Option<Normalised>, OpError>),
     /// Never affine by channel.
     Never,
+}
+
+/// `y[c] = scale[c] · u[c] + shift[c]` along one axis of operand 0 and result 0, u having a mean square of 1 along it:
+/// `u = x / √(mean x² + ε)`, with x less its mean first where that is `centred`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Normalised {
+    /// The axis.
+    pub axis: usize,
+    /// Operand that is the scale: one number a channel.
+    pub scale: usize,
+    /// Operand that is the shift, where there is one.
+    pub shift: Option<usize>,
+    /// Whether the mean is taken away.
+    pub centred: bool,
 }
 
 type AffineFn = fn(&NodeRef) -> Result<Option<ChannelAffine>, OpError>;
@@ -103,7 +119,7 @@ impl Affine {
     pub fn rule(self) -> Option<AffineFn> {
         match self {
             Self::By(rule) | Self::Sum(rule) => Some(rule),
-            Self::Never => None,
+            Self::Normalised(_) | Self::Never => None,
         }
     }
 }

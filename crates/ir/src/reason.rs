@@ -1,5 +1,6 @@
 //! Every reason the tool can give for leaving an axis alone.
 
+use crate::Policy;
 use std::fmt;
 
 /// Why slots of an axis can never leave.
@@ -27,8 +28,18 @@ pub enum Reason {
         /// Operator.
         op: String,
     },
-    /// The slots are addressed by data (an embedding's rows).
+    /// The slots are addressed by data.
     Indexed,
+    /// The slots are entries of a table that data looks up (an embedding's rows); the operator can follow when some
+    /// leave that no data names.
+    Lookup,
+    /// Holds unless a policy allows otherwise.
+    Unless {
+        /// The policy.
+        policy: Policy,
+        /// Why the slots stay without it.
+        because: Box<Reason>,
+    },
     /// A rule of the operator, spelled out.
     Rule(&'static str),
     /// Two factorisations of one axis meet and have no common refinement.
@@ -47,6 +58,14 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// Whether a user can give up single slots that stay for this reason: outputs that nobody reads, and entries that
+    /// nobody looks up.
+    pub fn can_be_given_up(&self) -> bool {
+        matches!(self, Self::GraphOutput | Self::Lookup)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,7 +76,8 @@ impl fmt::Display for Reason {
             Self::Opaque { op, why } => write!(f, "opaque operator {op}: {why}"),
             Self::Window => f.write_str("a window mixes neighbouring slots"),
             Self::Normalised { op } => write!(f, "{op} works over the whole axis"),
-            Self::Indexed => f.write_str("indexed by data"),
+            Self::Unless { because, .. } => because.fmt(f),
+            Self::Indexed | Self::Lookup => f.write_str("indexed by data"),
             Self::Rule(r) => f.write_str(r),
             Self::Factorisation => f.write_str("two factorisations of the axis meet"),
             Self::WholeAxis => f.write_str("the whole axis would leave"),

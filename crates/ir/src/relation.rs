@@ -1,18 +1,19 @@
 //! The vocabulary of the axis algebra: how the slots of an operator's operands and results hang together.
 //!
-//! An axis of static length is a row of slots. Three primitives carry every word of the vocabulary:
+//! An axis of static length is a row of slots. A few primitives carry every word of the vocabulary:
 //!
 //! - a [`Relation::Link`] says that pairs of slots leave together (same, permute, join, pick, repeat, contract);
 //! - a [`Relation::Product`] says that a flat axis is the row-major product of other axes (merge, split, groups):
 //!   a flat slot leaves when any of its factors' slots does;
-//! - a [`Relation::Freeze`] says that slots never leave, and why.
+//! - a [`Relation::Freeze`] says that slots never leave, and why;
+//! - a [`Relation::Unless`] freezes axes that a user's policy may let go, inexactly.
 //!
 //! What a slot that leaves is worth to a contraction is zero, unless the node says that a value stands for zero by
 //! another number ([`ZeroPoint`]).
 //!
 //! An axis of a node that no relation mentions is frozen by the solver ([`Reason::Unstated`]): silence is safe.
 
-use crate::{Reason, ValueId};
+use crate::{Policy, Reason, ValueId};
 
 /// An axis that relations speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,18 @@ pub enum Relation {
         count: u32,
         /// Why.
         reason: Reason,
+    },
+    /// Slots of `axes` never leave, unless `policy` is allowed: then `allowed` holds. Where some leave, the node computes
+    /// what it would of an input without them; this is not what it computes of the whole.
+    Unless {
+        /// The policy.
+        policy: Policy,
+        /// The axes.
+        axes: Vec<AxisRef>,
+        /// Why they stay without it.
+        reason: Reason,
+        /// What holds instead.
+        allowed: Vec<Relation>,
     },
     /// Nothing ties the slots of `axis` on this node's account.
     Free {
@@ -153,6 +166,13 @@ impl Relations {
     /// *freeze*: some slots.
     pub fn freeze_slots(&mut self, axis: AxisRef, start: u64, count: u64, reason: Reason) {
         self.all.push(Relation::Freeze { axis, start: clamp(start), count: clamp(count), reason });
+    }
+    /// *freeze*, unless a policy is allowed: then what `allowed` states.
+    pub fn unless(&mut self, policy: Policy, axes: Vec<AxisRef>, reason: &Reason, allowed: impl FnOnce(&mut Self)) {
+        let from = self.all.len();
+        allowed(self);
+        let allowed = self.all.split_off(from);
+        self.all.push(Relation::Unless { policy, axes, reason: reason.clone(), allowed });
     }
     /// The axis is this node's own: nothing ties its slots.
     pub fn free(&mut self, axis: AxisRef) {

@@ -47,6 +47,16 @@ pub enum Edit {
         /// Numbers it must hold, symbolic where they depend on the input.
         dims: Vec<Dim>,
     },
+    /// An operand of whole numbers names entries of an axis `len` long, of which only `kept` are left: it is translated.
+    /// Numbers below 0 count from the end; those of entries that left become 0.
+    Translate {
+        /// Operand.
+        operand: usize,
+        /// Entries before.
+        len: u64,
+        /// Entries that stay, ascending.
+        kept: Vec<u32>,
+    },
     /// The node becomes a `Gather` of its first operand by constant indices along `axis`.
     Gather {
         /// Axis.

@@ -2,8 +2,10 @@
 //!  R1  y has the shape of x with the axis replaced by the shape of the indices; the other axes are those of x.
 //!  R2  Constant indices of rank 1 pick: slot i of y is slot `indices[i]` of x.
 //!  R3  A constant scalar index needs its slot; the others are free.
-//!  R4  Other indices address the axis by data: it is frozen. Axes of the indices are those of y.
-//!  R5  After a cut constant indices are renumbered.
+//!  R4  Other indices address the axis by data: it is frozen, but for entries that a user gives up where the indices are
+//!      computed. Axes of the indices are those of y.
+//!  R5  After a cut constant indices are renumbered, and computed ones translated unless the entries that left were the
+//!      last.
 //!  R6  Contents are picked.
 
 use crate::content::{freeze_sizes, slot};
@@ -73,8 +75,8 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
                 r.freeze_slots(x.axis(axis), slot, 1, Reason::Rule("selected by a constant index")); // R3
             }
         }
-        _ => {
-            r.freeze(x.axis(axis), Reason::Indexed); // R4
+        slots => {
+            r.freeze(x.axis(axis), if slots.is_some() { Reason::Indexed } else { Reason::Lookup }); // R4
             for a in 0..added {
                 if let Some(len) = indices.size(a) {
                     r.tie(indices.axis(a), y.axis(axis + a), len, "R4");
@@ -89,7 +91,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     let axis = axis(node, node.rank(0)?)?;
-    let Some(slots) = slots(node, axis)? else { return Ok(Vec::new()) };
+    let Some(slots) = slots(node, axis)? else { return Ok(translated(cut, axis)?.into_iter().collect()) };
     let all = || (0..slots.len() as u32).collect();
     let kept_x = (cut.kept)(x.value, axis);
     let kept_y = if node.rank(1)? == 1 { (cut.kept)(y.value, axis) } else { None };
@@ -103,6 +105,14 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let kept: Vec<u32> = kept_y.unwrap_or_else(all);
     let renumbered = kept.into_iter().filter_map(|i| place(*slots.get(i as usize)?));
     Ok(vec![Edit::Content { operand: 1, dims: renumbered.map(Dim::from).collect() }]) // R5
+}
+
+/// R5, of indices that are computed: what they must become, if anything.
+fn translated(cut: &Resized, axis: usize) -> Result<Option<Edit>, OpError> {
+    let x = cut.before.need_input(0)?;
+    let (Some(len), Some(kept)) = (x.size(axis), (cut.kept)(x.value, axis)) else { return Ok(None) };
+    let trailing = kept.iter().zip(0..).all(|(a, b)| *a == b);
+    Ok((!trailing).then_some(Edit::Translate { operand: 1, len, kept }))
 }
 
 #[cfg(test)]
@@ -128,6 +138,12 @@ mod tests {
             "g (float[9,4] x, int64[n,5] i) => (float[] y) { y = Gather (x, i) }",
             &["R1 x.1 = y.2 x4", "x.0 frozen: indexed by data", "R4 i.1 = y.1 x5"],
         );
+    }
+    #[test]
+    fn computed_indices_are_translated_unless_the_last_entries_leave() {
+        let text = "g (float[6,4] x, int64[n,5] i) => (float[] y) { y = Gather (x, i) }";
+        check_resize(text, &[("x", 0, &[0, 2, 5])], &["operand 1 translated to 0,2,5 of 6"]);
+        check_resize(text, &[("x", 0, &[0, 1, 2])], &[]);
     }
     #[test]
     fn constant_indices_are_renumbered() {

@@ -1,6 +1,7 @@
 //! Reductions over axes. Spec: ai.onnx `Reduce…` (1, 11, 13, 18 and the versions in the table), `ArgMax`, `ArgMin`
 //! (1, 11, 12, 13), `MeanVarianceNormalization` (9, 13).
-//!  R1  Reduced axes are frozen: every slot counts in the result.
+//!  R1  Reduced axes are frozen: every slot counts in the result. The one axis of a `ReduceMean` that keeps its length
+//!      of 1 may be a normalisation written out: policy `normalised-width` lets its slots go.
 //!  R2  The other axes of y are those of x, in order; with `keepdims` reduced axes stay with length 1.
 //!  R3  Axes are operand 1 from version 18 on (13 for `ReduceSum`), an attribute before.
 //!  R4  Without axes all are reduced, or none with `noop_with_empty_axes`.
@@ -11,7 +12,7 @@
 use crate::form::{dims, freeze, freeze_all, like, normalised, tie, tie_same, unnamed};
 use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
+    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Policy, Reason, Relate, Relations, Resize,
     ShapeRule, WorkRule,
 };
 
@@ -45,12 +46,15 @@ pub(crate) const OPS: &[OpDef] = &[
     reduce("ReduceLogSum", &[1, 11, 13, 18, 28], plain),
     reduce("ReduceLogSumExp", &[1, 11, 13, 18, 28], plain),
     reduce("ReduceMax", &[1, 11, 12, 13, 18, 20], |n| with_content(n, largest)),
-    reduce("ReduceMean", &[1, 11, 13, 18], plain),
+    reduce(MEAN, &[1, 11, 13, 18], plain),
     reduce("ReduceMin", &[1, 11, 12, 13, 18, 20], |n| with_content(n, smallest)),
     reduce("ReduceProd", &[1, 11, 13, 18], |n| with_content(n, product)),
     reduce("ReduceSum", &[1, 11, 13], |n| with_content(n, sum)),
     reduce("ReduceSumSquare", &[1, 11, 13, 18], plain),
 ];
+
+/// The reduction that normalisations are written out with.
+const MEAN: &str = "ReduceMean";
 
 /// What a reduction does to each axis of x.
 struct Reduced {
@@ -87,7 +91,13 @@ impl Reduced {
     }
     fn relate(&self, node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         let (x, y) = (node.need_input(0)?, node.need_output(0)?);
-        freeze(r, &x, self.axes.iter().copied(), &normalised(node)); // R1
+        // R1
+        match self.axes[..] {
+            [axis] if self.keep && node.node().op == MEAN => {
+                r.unless(Policy::NormalisedWidth, vec![x.axis(axis)], &normalised(node), |r| r.free(x.axis(axis)));
+            }
+            _ => freeze(r, &x, self.axes.iter().copied(), &normalised(node)),
+        }
         let mut to = 0;
         for axis in 0..self.rank {
             let reduced = self.axes.binary_search(&axis).is_ok();
@@ -201,6 +211,14 @@ mod tests {
             &text,
             "freeze axes:0: numbers of axes
              freeze x:2: ReduceMean works over the whole axis
+             R2 x:0 = y:0
+             R2 x:1 = y:1",
+        );
+        check_relation(
+            &operand("ReduceMean"),
+            "freeze axes:0: numbers of axes
+             freeze x:2: ReduceMean works over the whole axis, unless normalised-width:
+             free x:2
              R2 x:0 = y:0
              R2 x:1 = y:1",
         );

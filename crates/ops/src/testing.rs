@@ -78,6 +78,11 @@ fn statement(model: &Model, facts: &Facts, r: &Relations, statement: &Relation) 
         Relation::Freeze { axis, start, count, reason } => {
             format!("freeze {}[{start}+1]#{count}: {reason}", name(*axis))
         }
+        Relation::Unless { policy, axes, reason, allowed } => {
+            let axes: Vec<String> = axes.iter().map(|a| name(*a)).collect();
+            let allowed: Vec<String> = allowed.iter().map(|s| self::statement(model, facts, r, s)).collect();
+            format!("freeze {}: {reason}, unless {policy}:\n{}", axes.join(", "), allowed.join("\n"))
+        }
         Relation::Free { axis } => format!("free {}", name(*axis)),
     }
 }
@@ -131,6 +136,7 @@ pub(crate) fn check_resize(text: &str, cuts: &[(&str, usize, &[u32])], expect: &
         Edit::Content { operand, dims } => {
             format!("#{operand}=[{}]", dims.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","))
         }
+        Edit::Translate { operand, len, kept } => format!("#{operand} translated to {kept:?} of {len}"),
         Edit::NoAttr(name) => format!("no {name}"),
         Edit::Gather { axis, indices } => format!("gather {axis} {indices:?}"),
     };
@@ -155,6 +161,6 @@ pub(crate) fn linear(text: &str) -> Result<Option<Contraction>, OpError> {
 pub(crate) fn affine(text: &str) -> Result<Option<ChannelAffine>, OpError> {
     on_last(text, &[], |_, def, node| match def.affine {
         Affine::By(rule) | Affine::Sum(rule) => rule(node),
-        Affine::Never => Ok(None),
+        Affine::Normalised(_) | Affine::Never => Ok(None),
     })
 }

@@ -55,6 +55,11 @@ impl Subject {
             Relation::Freeze { axis, start, count, reason } => {
                 format!("{}@{start} x{count} frozen: {reason}", self.axis(*axis))
             }
+            Relation::Unless { policy, axes, reason, allowed } => {
+                let axes: Vec<String> = axes.iter().map(|a| self.axis(*a)).collect();
+                let allowed: Vec<String> = allowed.iter().map(|r| self.relation(r)).collect();
+                format!("{} frozen: {reason}, unless {policy}: {}", axes.join(", "), allowed.join(", "))
+            }
             Relation::Free { axis } => format!("{} free", self.axis(*axis)),
         }
     }
@@ -110,6 +115,10 @@ pub(crate) fn check_resize(text: &str, kept: &[(&str, usize, &[u32])], expect: &
         Edit::NoAttr(name) => format!("no {name}"),
         Edit::Content { operand, dims } => {
             format!("operand {operand} = {}", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(","))
+        }
+        Edit::Translate { operand, len, kept } => {
+            let kept: Vec<String> = kept.iter().map(u32::to_string).collect();
+            format!("operand {operand} translated to {} of {len}", kept.join(","))
         }
         Edit::Gather { axis, indices } => format!("gather {axis}: {indices:?}"),
     };

@@ -7,11 +7,13 @@
 //! assert_eq!(plan.groups[0].keep.indices(), [0, 1, 2, 3, 6]);
 //! ```
 
+mod concessions;
 mod indices;
 mod plan;
 mod search;
 mod walk;
 
+pub use concessions::{Concessions, GivenUp};
 pub use indices::Indices;
 pub use plan::{GroupPlan, Plan, PlanError};
 pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search, search_from};

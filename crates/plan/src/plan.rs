@@ -1,6 +1,6 @@
 //! The plan file.
 
-use crate::Indices;
+use crate::{Concessions, Indices};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 use sparsec_analysis::{Channels, Removal};
@@ -22,6 +22,9 @@ pub struct Plan {
     /// Target that the plan was made for; for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What the user allowed beyond exact cuts: the groups are those of the model under it.
+    #[serde(default, skip_serializing_if = "Concessions::is_empty")]
+    pub concessions: Concessions,
     /// What is kept of each group.
     pub groups: Vec<GroupPlan>,
 }
@@ -134,7 +137,14 @@ impl Plan {
                 why: None,
             })
         });
-        Self { schema: SCHEMA.to_string(), model_sha256: None, target: None, groups: groups.collect() }
+        let groups = groups.collect();
+        Self {
+            schema: SCHEMA.to_string(),
+            model_sha256: None,
+            target: None,
+            concessions: Concessions::default(),
+            groups,
+        }
     }
     /// Reads a plan from YAML.
     pub fn parse(text: &str) -> Result<Self, PlanError> {

@@ -2,6 +2,8 @@
 
 use crate::cmd;
 use clap::{Args, Parser, Subcommand};
+use sparsec::drive::{Concessions, GivenUp};
+use sparsec_ir::Policy;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -44,6 +46,30 @@ impl Global {
     /// Threads to work with.
     pub(crate) fn threads(&self) -> usize {
         self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// What a user allows beyond exact cuts.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Concessions")]
+pub(crate) struct ConcessionArgs {
+    /// Allow cuts that are not exact: `normalised-width` lets channels leave an axis that is normalised over (LayerNorm,
+    /// RMSNorm); may be given several times.
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) allow: Vec<Policy>,
+    /// Give up entries of an output, or of a table that no data will look up, e.g. `logits:1=0-9,17`; may be given
+    /// several times.
+    #[arg(long, value_name = "VALUE:AXIS=INDICES")]
+    pub(crate) give_up: Vec<GivenUp>,
+}
+
+impl ConcessionArgs {
+    /// As plans have it.
+    pub(crate) fn concessions(&self) -> Concessions {
+        let mut allow = self.allow.clone();
+        allow.sort_unstable();
+        allow.dedup();
+        Concessions { allow, give_up: self.give_up.clone() }
     }
 }
 

@@ -369,6 +369,14 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "give samples as the model meets them in use. `--random-plan` cuts without samples.",
     ),
     entry(
+        "S0417",
+        "something cannot be given up",
+        "Entries of an output or of a table can be given up where nothing that stays depends on them. Here the value, axis or index is not in the canonical model, \
+         or an operator needs the entry: a softmax or a sum over the axis, or a second use of the same weight. The message names it.",
+        "`sparsec why MODEL VALUE:AXIS:INDEX` shows the way from the entry to what needs it. Where an embedding is also the last \
+         layer's weight, give up the same entries of both: `--give-up logits:2=90-99 --give-up embedding.weight:0=90-99`.",
+    ),
+    entry(
         "S0501",
         "the runtime lacks an operator",
         "The runtime cannot run an operator of the model, or is known to compute it wrongly.",

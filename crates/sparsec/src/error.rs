@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
-use sparsec::drive::DriveError;
+use sparsec::drive::{DriveError, NarrowError};
 use sparsec_calib::CalibError;
 use sparsec_calib::data::DataError;
 use sparsec_calib::metric::{Metric, MetricError};
@@ -377,6 +377,13 @@ fn runtime_exit(e: &RuntimeError) -> Exit {
 fn drive_exit(e: &DriveError) -> Exit {
     match e {
         _ if e.is_interruption() => Exit::Interrupted,
+        DriveError::Narrow(e) => match **e {
+            NarrowError::Remove(_) | NarrowError::Output { .. } => Exit::Input,
+            NarrowError::NoValue { .. }
+            | NarrowError::NoAxis { .. }
+            | NarrowError::NoIndex { .. }
+            | NarrowError::Stays { .. } => Exit::Usage,
+        },
         DriveError::OpenSize { .. }
         | DriveError::NoSuchSize { .. }
         | DriveError::Pass(PassError::UnknownPass { .. }) => Exit::Usage,
@@ -427,6 +434,14 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::NoSampleAxis { .. } => "S0205",
         DriveError::Unequal { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
+        DriveError::Narrow(e) => match **e {
+            NarrowError::Remove(_) => "S0411",
+            NarrowError::Output { .. } => "S0225",
+            NarrowError::NoValue { .. }
+            | NarrowError::NoAxis { .. }
+            | NarrowError::NoIndex { .. }
+            | NarrowError::Stays { .. } => "S0417",
+        },
     }
 }
 

@@ -55,13 +55,19 @@ pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) 
             slots: all.iter().map(|(_, f)| u64::from(f.slots)).sum(),
             params: held.values().sum(),
             macs: macs.as_ref().map(|macs| held.iter().map(|(v, n)| share(dense, *v, *n, macs)).sum()),
-            remedy: remedy(reason),
+            remedy: remedy(reason, &all.first().map_or(String::new(), |(_, f)| stated_of(dense, f))),
             window: *reason == Reason::Window,
         }
     };
     let mut out: Vec<HeldBack> = alike.into_iter().map(row).collect();
     out.sort_by_key(|r| std::cmp::Reverse((r.params, r.macs)));
     out
+}
+
+/// The axis that a reason was stated of.
+fn stated_of(dense: &Prepared, frozen: &FrozenAxis) -> String {
+    let axes = &dense.channels.axes;
+    axes.label(&dense.model.graph, axes.locate(frozen.freeze.at).0)
 }
 
 /// Elements of a constant that sit in a frozen slot of one of these axes of it.
@@ -92,14 +98,15 @@ fn share(dense: &Prepared, v: ValueId, elements: u64, macs: &BTreeMap<NodeId, u6
 }
 
 /// What a user can do about it, where there is anything.
-fn remedy(reason: &Reason) -> Option<String> {
+fn remedy(reason: &Reason, at: &str) -> Option<String> {
     match reason {
         Reason::Dynamic => Some("export the model with this size fixed".to_string()),
+        Reason::Unless { policy, .. } => Some(format!("`--allow {policy}` lets it go, inexactly")),
+        Reason::GraphOutput | Reason::Lookup => Some(format!("`--give-up {at}=INDICES` takes out what nobody needs")),
         Reason::Captured { .. } => Some("export the model without the subgraph".to_string()),
         Reason::Opaque { op, .. } => Some(format!("export the model without {op}, or give {op} a rule")),
         Reason::Unstated { op } => Some(format!("give {op} a rule for this axis")),
         Reason::GraphInput
-        | Reason::GraphOutput
         | Reason::SingleSlot
         | Reason::Window
         | Reason::Normalised { .. }

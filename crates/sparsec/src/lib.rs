@@ -4,9 +4,9 @@
 //! is public.
 //!
 //! ```no_run
-//! use sparsec::drive::{Quiet, prepare};
+//! use sparsec::drive::{Concessions, Quiet, prepare};
 //! let loaded = sparsec_onnx::load("model.onnx".as_ref())?;
-//! let dense = prepare(&loaded.model, sparsec_ops::table(), None, &Quiet)?;
+//! let dense = prepare(&loaded.model, sparsec_ops::table(), None, &Concessions::default(), &Quiet)?;
 //! println!("{} groups of channels can be cut", dense.channels.groups.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -120,7 +120,7 @@ fn layer(graph: &Graph, id: NodeId) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sparsec::drive::{Quiet, prepare};
+    use sparsec::drive::{Concessions, Quiet, prepare};
     use sparsec_testkit::model;
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
                 float[8,2] "c.weight" = ["location": "random:3"]>
                { h = MatMul (x, "a.weight") k = MatMul (h, fold) y = MatMul (k, "c.weight") }"#,
         );
-        let mut dense = prepare(&m, sparsec_ops::table(), None, &Quiet).unwrap();
+        let mut dense = prepare(&m, sparsec_ops::table(), None, &Concessions::default(), &Quiet).unwrap();
         let k = dense.model.graph.find("fold").unwrap();
         let k = dense.model.graph.consumers(k)[0];
         let scopes = "['', 'blocks', 'blocks.0.fc', 'linear']";

@@ -236,6 +236,8 @@ mod tests {
                 "scale",
                 "max_samples",
                 "image",
+                "allow",
+                "give_up",
                 "rewrite_limit"
             ]
         );

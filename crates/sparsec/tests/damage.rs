@@ -2,7 +2,9 @@
 //! error, never a panic. Damage is drawn from a seed; `SPARSEC_DAMAGE` asks for more cases of each kind, and
 //! `SPARSEC_SEED` is the first one.
 
-use sparsec::drive::{Bounded, Pricing, Quiet, check, compare, cut, prepare, random_inputs, random_removal};
+use sparsec::drive::{
+    Bounded, Concessions, Pricing, Quiet, check, compare, cut, prepare, random_inputs, random_removal,
+};
 use sparsec_calib::data::{DataOptions, Dataset};
 use sparsec_ir::{Draw, Model};
 use sparsec_passes::remove::mask;
@@ -127,7 +129,7 @@ fn compile(model: &Model, runtime: &Arc<dyn Runtime>, seed: u64) {
     if check(model, &table).is_err() {
         return;
     }
-    let Ok(dense) = prepare(model, table, Some(runtime.clone()), &Quiet) else { return };
+    let Ok(dense) = prepare(model, table, Some(runtime.clone()), &Concessions::default(), &Quiet) else { return };
     let removal = random_removal(&dense, seed, 0.5);
     let _ = Plan::of(&dense.channels, &removal).to_yaml();
     let sizes = dense.sizes(1, &BTreeMap::new());
@@ -204,7 +206,7 @@ fn damaged_texts_never_panic() {
 fn damaged_plans_never_panic() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/models/tiny_cnn.onnxtxt");
     let model = sparsec_ir::text::parse_model(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let dense = prepare(&model, sparsec_ops::table(), None, &Quiet).unwrap();
+    let dense = prepare(&model, sparsec_ops::table(), None, &Concessions::default(), &Quiet).unwrap();
     let plan = Plan::of(&dense.channels, &random_removal(&dense, 1, 0.5)).to_yaml().unwrap();
     each(number("SPARSEC_DAMAGE", CASES), "plans", |draw, _| {
         let Ok(plan) = Plan::parse(&damaged_text(&plan, draw)) else { return };

@@ -1,5 +1,6 @@
 //! Single cases of removal: what follows a cut, and what is refused.
 
+mod give_up;
 mod microsoft;
 mod quantised;
 
@@ -54,7 +55,8 @@ fn fixtures_of_removal_are_cut_as_their_snapshots_say() {
     assert!(!all.is_empty());
     for (name, path) in all {
         let fixture = fixture(&path);
-        let subject = Subject::of(fixture.model());
+        let policies = fixture.get("allow").into_iter().map(|p| p.parse().expect("a policy")).collect();
+        let subject = Subject::allowing(fixture.model(), policies);
         let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"));
         let cut = remove(&subject.model, &subject.facts, &subject.table, &subject.channels, &removal);
         snapshot(&format!("passes/remove/{name}"), &summary(&cut.unwrap_or_else(|e| panic!("{name}: {e}"))));

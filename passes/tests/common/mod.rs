@@ -1,7 +1,7 @@
 //! The oracle: on any input the pruned model equals the masked one.
 
-use sparsec_analysis::{Channels, Removal, channels, infer};
-use sparsec_ir::{Dim, Facts, Model, OpTable, Tensor, ValueId, verify};
+use sparsec_analysis::{Allowed, Channels, Removal, channels_allowing, infer};
+use sparsec_ir::{Dim, Facts, Model, OpTable, Policy, Tensor, ValueId, verify};
 use sparsec_passes::recover::{RecoverError, RecoverOptions, Recovery, recover};
 use sparsec_passes::remove::{RemoveError, mask, remove, restore};
 use sparsec_runtime::Runtime;
@@ -40,9 +40,14 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn of(model: Model) -> Self {
+        Self::allowing(model, BTreeSet::new())
+    }
+
+    pub(crate) fn allowing(model: Model, policies: BTreeSet<Policy>) -> Self {
         let table = sparsec_ops::table();
         let facts = infer(&model, &table).facts;
-        let channels = channels(&model, &facts, &table);
+        let allowed = Allowed { policies, ..Allowed::default() };
+        let channels = channels_allowing(&model, &facts, &table, allowed);
         Self { model, table, facts, channels }
     }
 

@@ -59,8 +59,8 @@ struct Applied {
 pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
-    let (_, dense) = open_with(&args.model, &args.passes, global, &watch)?;
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
+    let (_, dense) = open_with(&args.model, (&args.passes, &plan.concessions), global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let mut used = 0;
     let mut out = match &args.data {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
             talk.note(&format!("the weights of `{}` were not re-solved: {why}", r.node));
         }
     }
-    stamp(&mut out.model, &plan_sha256);
+    stamp(&mut out.model, &plan.concessions, &plan_sha256);
     sparsec_onnx::save(&out.model, &args.output, sparsec_onnx::Weights::AsLoaded)?;
     let metadata = std::fs::metadata(&args.output);
     let file_bytes = metadata.map_err(|source| CliError::Read { path: args.output.clone(), source })?.len();

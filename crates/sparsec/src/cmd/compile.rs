@@ -1,7 +1,7 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
-use crate::cli::{Global, PassArgs};
-use crate::cmd::compile_out::{Outcome, original_params, price_of_written, write};
+use crate::cli::{ConcessionArgs, Global, PassArgs};
+use crate::cmd::compile_out::{Outcome, estimate_of, original_params, price, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
@@ -20,10 +20,11 @@ use sparsec::drive::{
     COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference,
     random_inputs, random_removal, run as run_model, weight_bytes,
 };
+use sparsec_analysis::Removal;
 use sparsec_calib::data::Dataset;
 use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
-use sparsec_ir::{Model, Tensor};
+use sparsec_ir::{Facts, Model, Tensor, TensorError};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
@@ -73,6 +74,8 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) samples: SampleArgs,
     #[command(flatten)]
+    pub(crate) concessions: ConcessionArgs,
+    #[command(flatten)]
     pub(crate) passes: PassArgs,
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn run(
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
-    let (source, dense) = open_with(&args.model, &args.passes, global, &watch)?;
+    let (source, dense) = open_with(&args.model, (&args.passes, &args.concessions.concessions()), global, &watch)?;
     let job = Job {
         args,
         options,
@@ -161,7 +164,8 @@ impl Job<'_> {
         let pricing =
             Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
-        let plan = Plan::of(&self.dense.channels, &removal);
+        let mut plan = Plan::of(&self.dense.channels, &removal);
+        plan.concessions = self.dense.concessions.clone();
         let decision = Decision { keep, removal, plan, before, after, unmet: Vec::new() };
         let (verdict, mut warnings) = match self.compared_with_masked(&decision.removal, &cut.model, seed)? {
             Ok(verdict) => (Some(verdict), Vec::new()),
@@ -170,6 +174,7 @@ impl Job<'_> {
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
         }
+        let notes = self.conceded(&decision.removal);
         let outcome = Outcome {
             decision,
             cut,
@@ -179,7 +184,7 @@ impl Job<'_> {
             measured: None,
             files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
-            notes: Vec::new(),
+            notes,
             warnings,
         };
         write(self, &outcome)?;
@@ -240,7 +245,7 @@ impl Job<'_> {
         );
 
         let yardstick = self.yardstick()?;
-        let before = self.before(&pricing);
+        let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
@@ -293,6 +298,8 @@ impl Job<'_> {
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
         let metrics = metrics.map(|(y, after)| (y.metric, y.dense, *after));
+        let mut notes = self.conceded(&best.decision.removal);
+        notes.extend(yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())));
         let outcome = Outcome {
             decision: best.decision,
             cut: best.cut,
@@ -302,7 +309,7 @@ impl Job<'_> {
             measured: Some((&curves, &pricing)),
             files,
             verdict: None,
-            notes: yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())).collect(),
+            notes,
             warnings,
         };
         write(self, &outcome)?;
@@ -334,6 +341,13 @@ impl Job<'_> {
         Ok(best)
     }
 
+    /// What was given up, and where the cut is not exact.
+    fn conceded(&self, removal: &Removal) -> Vec<String> {
+        let graph = &self.dense.model.graph;
+        let names = Names::of(graph);
+        self.dense.conceded(removal, &|n| names.node(graph, n))
+    }
+
     /// Which samples a limit on the loss was judged by.
     fn says_of_drop(&self, yardstick: &Yardstick, chose: bool) -> Option<String> {
         let (path, samples) = (self.args.eval.as_ref()?, yardstick.dense.samples);
@@ -347,8 +361,11 @@ impl Job<'_> {
     }
 
     /// The dense model's own figures: parameters and size of the file as it came, the rest of the canonical graph.
-    pub(super) fn before(&self, pricing: &Pricing) -> Price {
-        let canonical = pricing.price(&self.dense.whole());
+    pub(super) fn before(&self, pricing: &Pricing, facts: &Facts) -> Price {
+        let canonical = match &self.dense.original {
+            Some(original) => price(&estimate_of(self, facts, &original.model)),
+            None => pricing.price(&self.dense.whole()),
+        };
         let params = original_params(self, canonical.params as u64) as f64;
         Price { size: self.source.stored_bytes() as f64, params, ..canonical }
     }
@@ -359,13 +376,19 @@ impl Job<'_> {
         let data = self.args.samples.load(path, &self.source.model, self.talk)?;
         let options = RunOptions { batch: 32, threads: self.global.threads() };
         let outputs = first_output(self.runtime.as_ref(), &self.source.model, &data, options, self.talk)?;
+        // Labels name classes by their old numbers; without them, only what stays can be compared.
+        let labelled = data.label().is_some() && !matches!(metric.reference(), Reference::Dense);
+        let outputs = match &self.dense.original {
+            Some(original) if !labelled => original.narrow_output(&outputs).map_err(unreadable(self.source))?,
+            _ => outputs,
+        };
         let reference = match (metric.reference(), data.label()) {
             (Reference::Label | Reference::Either, Some(label)) => label.clone(),
             (Reference::Dense | Reference::Either, _) => outputs.clone(),
             (Reference::Label, None) => return Err(CliError::NoLabels { metric, data: path.clone() }),
         };
         let dense = evaluate(metric, &outputs, &reference)?;
-        Ok(Some(Yardstick { metric, data, reference, dense }))
+        Ok(Some(Yardstick { metric, data, labelled, reference, dense }))
     }
 }
 
@@ -416,10 +439,21 @@ fn drop_unit(metric: Metric) -> &'static str {
     }
 }
 
+/// The error of a first output whose numbers cannot be read.
+fn unreadable(source: &Source) -> impl Fn(TensorError) -> CliError + '_ {
+    move |e| {
+        let graph = &source.model.graph;
+        let value = graph.outputs().first().map_or(String::new(), |v| graph.value(*v).name.clone());
+        CliError::from(DriveError::Output { value, source: e })
+    }
+}
+
 /// A metric with what it is measured on.
 struct Yardstick {
     metric: Metric,
     data: Dataset,
+    /// Whether the reference are labels.
+    labelled: bool,
     reference: Tensor,
     dense: Score,
 }
@@ -427,7 +461,10 @@ struct Yardstick {
 impl Yardstick {
     fn score(&self, job: &Job, model: &Model) -> Result<Score, CliError> {
         let options = RunOptions { batch: 32, threads: job.global.threads() };
-        let outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
+        let mut outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
+        if let (Some(original), true) = (&job.dense.original, self.labelled) {
+            outputs = original.widen_output(&outputs).map_err(unreadable(job.source))?;
+        }
         Ok(evaluate(self.metric, &outputs, &self.reference)?)
     }
 }
@@ -455,7 +492,7 @@ impl LimitRow {
     }
 }
 
-fn kept(dense: &Prepared, removal: &sparsec_analysis::Removal) -> Vec<u32> {
+fn kept(dense: &Prepared, removal: &Removal) -> Vec<u32> {
     let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
     dense.channels.groups.iter().map(stays).collect()
 }

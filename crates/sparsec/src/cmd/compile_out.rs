@@ -71,7 +71,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
 
     let plan_sha256 = sha256(plan_text.as_bytes());
     let mut model = outcome.cut.model.clone();
-    stamp(&mut model, &plan_sha256);
+    stamp(&mut model, &job.dense.concessions, &plan_sha256);
     let report_error = |source| CliError::Report { path: job.args.output.clone(), source };
     let folder = Folder::begin(&job.args.output)?;
     let put = |name: &str, contents: &[u8]| crate::output::file(&folder.path().join(name), contents);
@@ -84,10 +84,11 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     }
     put("plan.yaml", plan_text.as_bytes())?;
 
-    let mut before = estimate(&job.dense.model, &outcome.facts, &job.dense.table, job.target);
+    let original = job.dense.original.as_ref().map_or(&job.dense.model, |o| &o.model);
+    let mut before = estimate_of(job, &outcome.facts, original);
     before.params = original_params(job, before.params);
     before.file_bytes = job.source.stored_bytes();
-    let mut after = after_estimate(job, &outcome.facts, &model);
+    let mut after = estimate_of(job, &outcome.facts, &model);
     after.file_bytes = stored_bytes(&model_path);
     let names = Names::of(&job.dense.model.graph);
     names.relabel(&job.dense.model.graph, &mut before);
@@ -139,8 +140,8 @@ fn stored_bytes(path: &std::path::Path) -> u64 {
 pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: &[Limit]) -> Result<Price, CliError> {
     // Any plan's hash has the same length.
     let mut model = model.clone();
-    stamp(&mut model, &sha256(b""));
-    let e = after_estimate(job, facts, &model);
+    stamp(&mut model, &job.dense.concessions, &sha256(b""));
+    let e = estimate_of(job, facts, &model);
     let mut size = e.file_bytes;
     if limits.iter().any(|l| l.kind == LimitKind::Size) {
         let folder = Folder::begin(&job.args.output)?;
@@ -148,13 +149,18 @@ pub(super) fn price_of_written(job: &Job, facts: &Facts, model: &Model, limits: 
         sparsec_onnx::save(&model, &path, sparsec_onnx::Weights::AsLoaded)?;
         size = stored_bytes(&path);
     }
-    Ok(Price {
+    Ok(Price { size: size as f64, ..price(&e) })
+}
+
+/// An estimate's figures.
+pub(super) fn price(e: &Estimate) -> Price {
+    Price {
         macs: e.macs as f64,
         params: e.params as f64,
-        size: size as f64,
+        size: e.file_bytes as f64,
         latency_ms: e.latency_ms.mid,
         memory: e.memory.peak as f64,
-    })
+    }
 }
 
 /// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
@@ -165,8 +171,8 @@ pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
     if found > 0 { found } else { canonical }
 }
 
-/// The estimate of the emitted model itself, with the sizes of one sample.
-fn after_estimate(job: &Job, dense: &Facts, model: &Model) -> Estimate {
+/// The estimate of a model with the inputs of the dense one, with the sizes of one sample.
+pub(super) fn estimate_of(job: &Job, dense: &Facts, model: &Model) -> Estimate {
     let sizes: BTreeMap<String, u64> = job
         .dense
         .model

@@ -7,7 +7,7 @@ use crate::output;
 use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
-use sparsec::drive::{Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure};
+use sparsec::drive::{Concessions, Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure};
 use sparsec_cost::Target;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -43,6 +43,7 @@ impl Measurement<'_> {
             self.runtime.name(),
             format!("{:?}", self.rewrite_limit),
             format!("memory {}", self.samples.memory),
+            format!("{:?}", self.dense.concessions),
             self.target.to_yaml()?,
         ];
         lines.extend(self.models.iter().map(|(role, f)| format!("{role} {}", f.sha256)));
@@ -61,7 +62,8 @@ pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Resul
     };
     let Some(key) = what.key()? else { return run(&Nothing) };
     let store = Store::open(store, key);
-    if let Some(curves) = store.curves().filter(|c| c.check(what.dense).is_ok()) {
+    let concessions = &what.dense.concessions;
+    if let Some(curves) = store.curves(concessions).filter(|c| c.check(what.dense).is_ok()) {
         watch.note(&format!("curves are those that an earlier run measured (`{}`)", store.path.display()));
         return Ok(curves);
     }
@@ -121,7 +123,7 @@ impl Store {
     fn with<T>(&self, f: impl FnOnce(&mut (Stored, Instant)) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    fn curves(&self) -> Option<Curves> {
+    fn curves(&self, concessions: &Concessions) -> Option<Curves> {
         let curve = |c: &StoredCurve| GroupCurve {
             id: c.id.clone(),
             order: c.order.clone(),
@@ -130,7 +132,8 @@ impl Store {
             error: c.error.iter().map(|bits| f64::from_bits(*bits)).collect(),
         };
         let (samples, groups) = self.with(|(s, _)| (s.samples.clone(), s.curves.iter().map(curve).collect::<Vec<_>>()));
-        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), samples, groups })
+        let concessions = concessions.clone();
+        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), samples, concessions, groups })
     }
     fn save(&self) -> Result<(), CliError> {
         self.with(|(stored, last)| {
@@ -205,10 +208,14 @@ mod tests {
             counts: vec![1, 2],
             error: vec![third, 0.0],
         }];
-        let curves = Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups };
+        let none = Concessions::default();
+        let curves = Curves { schema: Curves::SCHEMA.to_string(), samples: None, concessions: none.clone(), groups };
         first.finish(&curves).unwrap();
-        assert_eq!((open("a").curves(), open("b").curves(), open("a").error("g", 4)), (Some(curves), None, None));
+        assert_eq!(
+            (open("a").curves(&none), open("b").curves(&none), open("a").error("g", 4)),
+            (Some(curves), None, None)
+        );
         std::fs::write(&path, "{\"schema\": torn").unwrap();
-        assert_eq!(open("a").curves(), None);
+        assert_eq!(open("a").curves(&none), None);
     }
 }

@@ -12,6 +12,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
+use sparsec::drive::Concessions;
 use sparsec_cost::{Estimate, NodeCost, Target, estimate};
 use sparsec_report::Side;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ impl From<&Estimate> for EstimateJson {
 /// Runs the command.
 pub(crate) fn run(args: &EstimateArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let target = Target::named_or_file(&args.target)?;
-    let (_, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (_, dense) = open(&args.model, &Concessions::default(), global, &Watch::new(talk))?;
     let facts = args.sizes.facts(&dense)?;
     let mut e = estimate(&dense.model, &facts, &dense.table, &target);
     Names::of(&dense.model.graph).relabel(&dense.model.graph, &mut e);

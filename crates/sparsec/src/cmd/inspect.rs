@@ -1,6 +1,6 @@
 //! `sparsec inspect`: what a model is made of and what can be cut.
 
-use crate::cli::Global;
+use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::model::open;
 use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
@@ -13,7 +13,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Prepared, macs, macs_on};
+use sparsec::drive::{Original, Prepared, macs, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub(crate) struct InspectArgs {
     times: bool,
     #[command(flatten)]
     sizes: SizeArgs,
+    #[command(flatten)]
+    concessions: ConcessionArgs,
 }
 
 #[derive(Serialize)]
@@ -49,6 +51,9 @@ struct Inspection {
     /// Of the canonical graph, as all that follows.
     operators: BTreeMap<String, u64>,
     nodes_in_file: u64,
+    /// What was given up of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<String>,
     params: u64,
     params_prunable: u64,
     /// Of one batch; null where sizes are open.
@@ -102,7 +107,7 @@ struct Frozen {
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &Watch::new(talk))?;
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let names = Names::of(graph);
     let mut bound = args.sizes.facts(&dense).ok();
@@ -111,7 +116,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
-        let _ = sparsec_analysis::channels(&dense.model, &facts, &dense.table);
+        let _ = sparsec_analysis::channels_allowing(&dense.model, &facts, &dense.table, channels.allowed.clone());
         1e3 * start.elapsed().as_secs_f64()
     });
     let mut operators = BTreeMap::new();
@@ -126,6 +131,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         inputs: graph.inputs().map(port).collect(),
         outputs: graph.outputs().iter().copied().map(port).collect(),
         operators,
+        given_up: dense.original.iter().flat_map(Original::says).collect(),
         nodes_in_file: source.model.graph.nodes().count() as u64,
         params: channels.params.0,
         params_prunable: channels.params.1,
@@ -186,6 +192,9 @@ fn text(i: &Inspection, all: bool) -> String {
     out += &format!("{INDENT}(of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
+    for line in &i.given_up {
+        out += &format!("given up    {}\n", lines(line, screen() - INDENT.len()).join(&format!("\n{INDENT}")));
+    }
     let macs = match (i.macs, i.macs_prunable) {
         (Some(all), Some(can)) => {
             let percent = 100.0 * can as f64 / all.max(1) as f64;

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
-use sparsec::drive::{Bounded, DriveError, Oddity, Prepared, check, prepare, prepare_with};
+use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, check, prepare, prepare_with};
 use sparsec_ir::{Model, OpTable, OpsetImport, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
@@ -30,11 +30,12 @@ impl Source {
 }
 
 /// Says in a model where it comes from.
-pub(crate) fn stamp(model: &mut Model, plan_sha256: &str) {
+pub(crate) fn stamp(model: &mut Model, concessions: &Concessions, plan_sha256: &str) {
     model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
-    for (key, value) in [("sparsec.version", env!("CARGO_PKG_VERSION")), ("sparsec.plan_sha256", plan_sha256)] {
-        model.meta.push((key.to_string(), value.to_string()));
-    }
+    let given_up = concessions.given_up();
+    let own = [("sparsec.version", Some(env!("CARGO_PKG_VERSION"))), ("sparsec.plan_sha256", Some(plan_sha256))];
+    let own = own.into_iter().chain([("sparsec.given_up", given_up.as_deref())]);
+    model.meta.extend(own.filter_map(|(key, value)| Some((key.to_string(), value?.to_string()))));
 }
 
 /// Ending of files with a graph in text syntax.
@@ -161,10 +162,15 @@ pub(crate) fn table(global: &Global) -> Result<OpTable, CliError> {
     Ok(sparsec_ops::given::teach(&known, &text, &path.display().to_string())?)
 }
 
-/// Reads a model and makes it canonical.
-pub(crate) fn open(path: &Path, global: &Global, watch: &Watch) -> Result<(Source, Prepared), CliError> {
+/// Reads a model, makes it canonical, and takes out what the user gives up.
+pub(crate) fn open(
+    path: &Path,
+    concessions: &Concessions,
+    global: &Global,
+    watch: &Watch,
+) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let dense = prepare(&source.model, table(global)?, folding(global)?, watch)?;
+    let dense = prepare(&source.model, table(global)?, folding(global)?, concessions, watch)?;
     watch.clear();
     Ok((source, dense))
 }
@@ -172,14 +178,14 @@ pub(crate) fn open(path: &Path, global: &Global, watch: &Watch) -> Result<(Sourc
 /// [`open`] under the user's options for passes.
 pub(crate) fn open_with(
     path: &Path,
-    passes: &PassArgs,
+    (passes, concessions): (&PassArgs, &Concessions),
     global: &Global,
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
     let table = table(global)?;
     let mut manager = manager(passes, &table, watch)?;
-    let dense = prepare_with(&source.model, folding(global)?, &mut manager, table.clone(), watch)?;
+    let dense = prepare_with(&source.model, folding(global)?, &mut manager, (table.clone(), concessions), watch)?;
     watch.clear();
     show_remarks(passes, &dense.remarks);
     Ok((source, dense))

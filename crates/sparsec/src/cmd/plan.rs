@@ -72,7 +72,7 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let curves = read_curves(&args.curves)?;
-    let (source, dense) = open(&args.model, global, &watch)?;
+    let (source, dense) = open(&args.model, &curves.concessions, global, &watch)?;
     curves.check(&dense)?;
     curves.warnings().iter().for_each(|w| talk.note(w));
     let facts = args.sizes.facts(&dense)?;

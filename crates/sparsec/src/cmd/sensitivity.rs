@@ -1,6 +1,6 @@
 //! `sparsec sensitivity`: what the samples say of each group.
 
-use crate::cli::Global;
+use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::curves::{Measurement, measured};
 use crate::cmd::model::{open, runtime};
 use crate::cmd::samples::SampleArgs;
@@ -39,6 +39,8 @@ pub(crate) struct SensitivityArgs {
     output: PathBuf,
     #[command(flatten)]
     samples: SampleArgs,
+    #[command(flatten)]
+    concessions: ConcessionArgs,
 }
 
 #[derive(Serialize)]
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
     let runtime = runtime(global)?;
-    let (source, dense) = open(&args.model, global, &watch)?;
+    let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &watch)?;
     let samples = args.samples.calibration(&args.data, &dense.model, (runtime.as_ref(), global.threads()), talk)?;
     let models = LockedFile::inputs(&args.model, &source.model, global)?;
     let what = Measurement {

@@ -6,11 +6,12 @@ use crate::cmd::model::{load, open, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, random_inputs, verify};
+use sparsec::drive::{DriveError, compare_narrow, random_inputs, verify};
 use sparsec_ir::{Graph, Type, ValueId};
 use std::path::PathBuf;
 
@@ -48,6 +49,11 @@ pub(crate) struct VerifyArgs {
 #[derive(Serialize)]
 struct Verified {
     equal: bool,
+    /// What was given up, and where the cut is exact only by the definition of a policy.
+    conceded: Vec<String>,
+    /// Largest relative difference that taking out what was given up makes to what stays; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_up_error: Option<f64>,
     /// Null where shapes differ or one side is not a number.
     max_abs_error: f64,
     /// Relative to the largest value of the same output.
@@ -60,8 +66,8 @@ struct Verified {
 pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let watch = Watch::new(talk);
     let runtime = runtime(global)?;
-    let (_, dense) = open(&args.model, global, &watch)?;
     let (plan, _) = read_plan(&args.plan, &args.model)?;
+    let (_, dense) = open(&args.model, &plan.concessions, global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let pruned = load(&args.pruned, talk)?.model;
     check_family(args, &dense.model.graph, &pruned.graph)?;
@@ -71,11 +77,30 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     };
     let (found, effect) = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
     let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
+    let narrow = match &dense.original {
+        Some(original) => Some(compare_narrow(&dense, original, runtime.as_ref(), &inputs)?),
+        None => None,
+    };
     let effect = effect.max_rel_error;
-    let verified = Verified { equal: found.equal(), max_abs_error, max_rel_error, effect };
+    let names = Names::of(&dense.model.graph);
+    let verified = Verified {
+        equal: found.equal() && narrow.is_none_or(|n| n.equal()),
+        conceded: dense.conceded(&removal, &|n| names.node(&dense.model.graph, n)),
+        given_up_error: narrow.map(|n| n.max_rel_error),
+        max_abs_error,
+        max_rel_error,
+        effect,
+    };
     let verdict = if verified.equal { "equal" } else { "different" };
     let mut text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
     text += &format!("the cut itself changes the outputs by {effect:.3e}, relative\n");
+    if let Some(n) = narrow {
+        text += &format!("without what was given up, the rest differs by {:.3e}, relative\n", n.max_rel_error);
+    }
+    if dense.channels.inexact_cuts(&removal).next().is_some() {
+        text += "the masked model works on the channels that stay where a policy lets others go: the cut is inexact\n";
+    }
+    verified.conceded.iter().for_each(|line| text += &format!("{line}\n"));
     if effect == 0.0 && !removal.is_empty() {
         talk.note("the removal changes no output on these inputs: other samples would show more");
     }

@@ -1,6 +1,6 @@
 //! `sparsec why`: proofs, from the rules of the nodes on the way.
 
-use crate::cli::Global;
+use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::model::open;
 use crate::cmd::slot::{Place, resolve};
 use crate::error::CliError;
@@ -37,6 +37,8 @@ pub(crate) struct WhyArgs {
     /// Another, to ask why both leave together.
     #[arg(value_name = "OTHER")]
     other: Option<String>,
+    #[command(flatten)]
+    concessions: ConcessionArgs,
 }
 
 /// What is said of one axis or index: one answer for all indices that fare alike.
@@ -112,7 +114,7 @@ struct Pair {
 
 /// Runs the command.
 pub(crate) fn run(args: &WhyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
-    let (source, dense) = open(&args.model, global, &Watch::new(talk))?;
+    let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &Watch::new(talk))?;
     let find = |text: &str| resolve(text, &dense, &source.model.graph);
     let one = find(&args.slot)?;
     let names = Names::of(&dense.model.graph);

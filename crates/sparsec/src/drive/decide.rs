@@ -79,7 +79,8 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
     let (keep, unmet) = if slower { (full, limits.iter().map(|l| l.kind).collect()) } else { (keep, unmet) };
     let after = pricing.price(&keep);
     let removal = pricing.removal(&keep);
-    let plan = Plan::of(&dense.channels, &removal);
+    let mut plan = Plan::of(&dense.channels, &removal);
+    plan.concessions = dense.concessions.clone();
     Ok(Decision { keep, removal, plan, before, after, unmet })
 }
 

@@ -9,7 +9,7 @@ use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Facts, ValueId};
 use sparsec_passes::remove::mask;
-use sparsec_plan::Curve;
+use sparsec_plan::{Concessions, Curve};
 use sparsec_runtime::{Runtime, batches_of_parts, run_each};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -40,6 +40,9 @@ pub struct Curves {
     /// Samples behind the curves, where that is known.
     #[serde(default)]
     pub samples: Option<Sampling>,
+    /// What the user allowed beyond exact cuts: the groups are those of the model under it.
+    #[serde(default, skip_serializing_if = "Concessions::is_empty")]
+    pub concessions: Concessions,
     /// One entry a group, in the model's order.
     pub groups: Vec<GroupCurve>,
 }
@@ -134,7 +137,8 @@ pub fn measure(
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
     if channels.groups.is_empty() {
-        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, groups: Vec::new() });
+        let concessions = dense.concessions.clone();
+        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, concessions, groups: Vec::new() });
     }
     let consumers = consumers(model, facts, &dense.table, channels);
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
@@ -227,7 +231,8 @@ pub fn measure(
         let (order, counts, error) = (sensitivity.ranking.order, curve.counts, curve.error);
         groups.push(GroupCurve { id: group.id.clone(), by_weight, order, counts, error });
     }
-    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), groups })
+    let concessions = dense.concessions.clone();
+    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), concessions, groups })
 }
 
 /// Samples that an activation needs, by its size for one of them.

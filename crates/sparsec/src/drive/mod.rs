@@ -3,6 +3,7 @@
 
 mod bounded;
 mod check;
+mod concede;
 mod cut;
 mod decide;
 mod measure;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use bounded::Bounded;
 pub use check::{Oddity, check};
+pub use concede::{NarrowError, Need, Original, compare_narrow};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Nothing, measure};
@@ -23,6 +25,7 @@ pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_on};
+pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{COMPARED, Comparison, compare, difference, random_inputs, run, verify, weight_bytes};
 
 use sparsec_calib::CalibError;
@@ -95,6 +98,9 @@ pub enum DriveError {
     /// The plan does not fit the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What a user gives up cannot leave.
+    #[error(transparent)]
+    Narrow(Box<NarrowError>),
     /// A removal failed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
@@ -179,10 +185,16 @@ fn open_axes(known: &[String]) -> String {
     }
 }
 
-// Boxed, since the error is by far the largest of all, and every result would have to make room for it.
+// Boxed, as the next one, since the error is by far the largest of all, and every result would have to make room for it.
 impl From<RecoverError> for DriveError {
     fn from(e: RecoverError) -> Self {
         Self::Recover(Box::new(e))
+    }
+}
+
+impl From<NarrowError> for DriveError {
+    fn from(e: NarrowError) -> Self {
+        Self::Narrow(Box::new(e))
     }
 }
 

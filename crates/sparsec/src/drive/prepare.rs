@@ -1,10 +1,12 @@
 //! From a loaded model to one that the analyses can read, with its channels.
 
+use super::concede::{Original, narrow};
 use super::{DriveError, Observer};
-use sparsec_analysis::{Channels, Inferred, ShapeProblem, channels, infer, infer_node, start};
+use sparsec_analysis::{Allowed, Channels, Inferred, ShapeProblem, channels_allowing, infer, infer_node, start};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type, topological};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
+use sparsec_plan::Concessions;
 use sparsec_runtime::Runtime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,23 +21,28 @@ pub struct Prepared {
     pub channels: Channels,
     /// The operators.
     pub table: OpTable,
+    /// What the user allowed beyond exact cuts.
+    pub concessions: Concessions,
+    /// The canonical model with all that the user gave up, where something was.
+    pub original: Option<Original>,
     /// What the passes left alone.
     pub remarks: Vec<Remark>,
 }
 
-/// Canonicalises a model and solves its channels by the operators of `table`. Constants are folded by `runtime`, where
-/// there is one.
+/// Canonicalises a model, takes out what the user gives up, and solves the channels of what is left by the operators of
+/// `table`. Constants are folded by `runtime`, where there is one.
 pub fn prepare(
     model: &Model,
     table: OpTable,
     runtime: Option<Arc<dyn Runtime>>,
+    concessions: &Concessions,
     watch: &dyn Observer,
 ) -> Result<Prepared, DriveError> {
     let mut manager = Manager::new(&table);
     if cfg!(debug_assertions) {
         manager = manager.verify(Verify::Each);
     }
-    prepare_with(model, runtime, &mut manager, table.clone(), watch)
+    prepare_with(model, runtime, &mut manager, (table.clone(), concessions), watch)
 }
 
 /// [`prepare`] under a manager of the caller's, which may print, verify and stop early.
@@ -43,7 +50,7 @@ pub fn prepare_with(
     model: &Model,
     runtime: Option<Arc<dyn Runtime>>,
     manager: &mut Manager,
-    table: OpTable,
+    (table, concessions): (OpTable, &Concessions),
     watch: &dyn Observer,
 ) -> Result<Prepared, DriveError> {
     let mut model = model.clone();
@@ -54,7 +61,7 @@ pub fn prepare_with(
     }
     let _ = manager.run(&mut model, CANONICALISE, &mut cx)?;
     let remarks = std::mem::take(&mut cx.remarks);
-    let Inferred { facts, problems } = infer(&model, &table);
+    let Inferred { mut facts, problems } = infer(&model, &table);
     // What follows from the operators holds: a statement that contradicts it would only be written on.
     for problem in problems {
         if let ShapeProblem::Contradicted { value, .. } = problem
@@ -63,9 +70,17 @@ pub fn prepare_with(
             model.graph.set_type(value, None);
         }
     }
-    let channels = channels(&model, &facts, &table);
+    let mut original = None;
+    if !concessions.give_up.is_empty() {
+        let (narrow, given_up) = narrow(&model, &facts, &table, &concessions.give_up)?;
+        let of_narrow = infer(&narrow, &table).facts;
+        let (model, facts) = (std::mem::replace(&mut model, narrow), std::mem::replace(&mut facts, of_narrow));
+        original = Some(Original { model, facts, given_up });
+    }
+    let allowed = Allowed { policies: concessions.allow.iter().copied().collect(), ..Allowed::default() };
+    let channels = channels_allowing(&model, &facts, &table, allowed);
     watch.done(1);
-    Ok(Prepared { model, facts, channels, table, remarks })
+    Ok(Prepared { model, facts, channels, table, concessions: concessions.clone(), original, remarks })
 }
 
 /// Facts of `model` with `sizes` bound, inferred anew: some sizes are no polynomials of others, such as the length of a
@@ -150,7 +165,8 @@ mod tests {
         let text = "g (float[n,len] x) => (y)
             <float[1,6] p = [\"location\": \"random:1\"], int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}>
             { s = Shape (x) end = Slice (s, one, two) y = Slice (p, zero, end, one) }";
-        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Quiet).unwrap();
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Concessions::default(), &Quiet)
+            .unwrap();
         let y = dense.model.graph.outputs()[0];
         let length = |len: u64| dense.bind(&BTreeMap::from([("n".into(), 1), ("len".into(), len)])).get(y).size(1);
         assert_eq!([3, 9].map(length), [Some(3), Some(6)]);

@@ -114,7 +114,7 @@ pub fn difference(model: &Model, left: &[Tensor], right: &[Tensor]) -> Result<Co
 const MAX_INPUT: u64 = 1 << 24;
 
 /// Inputs to compare models on: normal numbers for floating inputs; for whole ones, which may be indices, numbers below
-/// the length of what they index, else 0 or 1; `batch` for first axes that are open and 8 for others.
+/// the length of what they index that name nothing given up, else 0 or 1; `batch` for first axes that are open and 8 for others.
 pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tensor>, DriveError> {
     let mut draw = Draw::new(seed);
     let graph = &dense.model.graph;
@@ -137,8 +137,10 @@ pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tens
             let width = (elem.bits() / 8).max(1) as usize;
             // Signed types of this width must hold it.
             let most = (1u64 << (8 * width - 1).min(62)) - 1;
-            let below = if elem == ElemType::Bool { 2 } else { indexed(dense, v).unwrap_or(2).clamp(1, most) };
-            let number = |_| draw.bits() % below;
+            let (len, given_up) = indexed(dense, v);
+            let below = if elem == ElemType::Bool { 2 } else { len.unwrap_or(2).clamp(1, most) };
+            let named: Vec<u64> = (0..below).filter(|i| !given_up.contains(i)).collect();
+            let number = |_| named.get((draw.bits() % named.len().max(1) as u64) as usize).copied().unwrap_or(0);
             let bytes: Vec<u8> = (0..count).map(number).flat_map(|n| n.to_le_bytes()[..width].to_vec()).collect();
             Tensor::raw(elem, dims, bytes.into()).map_err(source)?
         });
@@ -146,10 +148,16 @@ pub fn random_inputs(dense: &Prepared, seed: u64, batch: u64) -> Result<Vec<Tens
     Ok(out)
 }
 
-/// The shortest axis that `value` indexes, itself or moved and reshaped.
-fn indexed(dense: &Prepared, value: ValueId) -> Option<u64> {
-    let graph = &dense.model.graph;
+/// The shortest axis that `value` indexes, itself or moved and reshaped, and what was given up of such axes. Asked of the
+/// model before anything was given up: inputs name entries by their old numbers.
+fn indexed(dense: &Prepared, value: ValueId) -> (Option<u64>, BTreeSet<u64>) {
+    let (model, facts) = match &dense.original {
+        Some(original) => (&original.model, &original.facts),
+        None => (&dense.model, &dense.facts),
+    };
+    let graph = &model.graph;
     let (mut seen, mut todo, mut least) = (BTreeSet::new(), vec![value], None);
+    let mut given_up = BTreeSet::new();
     while let Some(v) = todo.pop() {
         if !seen.insert(v) {
             continue;
@@ -157,20 +165,25 @@ fn indexed(dense: &Prepared, value: ValueId) -> Option<u64> {
         for id in graph.consumers(v) {
             let node = graph.node(id);
             let Some(def) = dense.table.get(&node.domain, &node.op) else { continue };
-            let node_ref = node_ref(&dense.model, &dense.facts, id);
+            let node_ref = node_ref(model, facts, id);
             let mut relations = Relations::default();
             if let Relate::By(rule) = def.relate
                 && rule(&node_ref, &mut relations).is_err()
             {
                 continue;
             }
-            let length = |r: &Relation| match r {
-                Relation::Freeze { axis: AxisRef::Value(of, axis), reason: Reason::Indexed, .. } if *of != v => {
-                    dense.facts.get(*of).size(*axis as usize)
-                }
+            let place = |r: &Relation| match r {
+                Relation::Freeze {
+                    axis: AxisRef::Value(of, axis), reason: Reason::Indexed | Reason::Lookup, ..
+                } if *of != v => Some((*of, *axis as usize)),
                 _ => None,
             };
-            let lengths: Vec<u64> = relations.all.iter().filter_map(length).collect();
+            let places: Vec<(ValueId, usize)> = relations.all.iter().filter_map(place).collect();
+            let lengths: Vec<u64> = places.iter().filter_map(|(of, axis)| facts.get(*of).size(*axis)).collect();
+            for (of, axis) in places {
+                let gone = dense.original.as_ref().and_then(|o| o.given_up_of(of, axis));
+                given_up.extend(gone.into_iter().flatten().map(|i| u64::from(*i)));
+            }
             least = least.into_iter().chain(lengths.iter().copied()).min();
             // Arithmetic would change the bound.
             let moves = matches!(def.work, WorkRule::By(rule) if rule(&node_ref)
@@ -180,20 +193,21 @@ fn indexed(dense: &Prepared, value: ValueId) -> Option<u64> {
             }
         }
     }
-    least
+    (least, given_up)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drive::{Quiet, prepare};
+    use crate::drive::{Concessions, Quiet, prepare};
 
     #[test]
     fn whole_inputs_stay_below_what_they_index() {
         let text = "g (int64[n,5] i, int64[n,5] k, float[n,3] x, bool[n,1] b, int32[n,2] c) => (p, q, z, w, u)
             <float[9,4] t = [\"location\": \"random:1\"], int64[2] flat = {-1, 1}, int64 d = {6}, float[2] v = {0.0, 1.0}>
             { f = Reshape (i, flat) p = Gather (t, f) q = OneHot (k, d, v) z = Relu (x) w = Not (b) u = Neg (c) }";
-        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &Quiet).unwrap();
+        let none = Concessions::default();
+        let dense = prepare(&sparsec_testkit::model(text), sparsec_ops::table(), None, &none, &Quiet).unwrap();
         let inputs = random_inputs(&dense, 1, 40).unwrap();
         let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
         assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);
