@@ -6,10 +6,11 @@
 use crate::allowed::{Allowed, Inexact};
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
+use crate::depth::{Branch, BranchId, branches};
 use crate::solve::{Freeze, Solution, solve};
 use crate::table::Table;
 use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, ZeroPoint, topological};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Position of a unit in [`Channels::units`].
 pub type UnitId = u32;
@@ -74,6 +75,8 @@ pub struct Channels {
     pub units: Vec<Unit>,
     /// Every group with at least two units, or of any size where slots are given up.
     pub groups: Vec<Group>,
+    /// Terms of sums that can be dropped whole.
+    pub branches: Vec<Branch>,
     /// Weight axes with frozen slots.
     pub frozen: Vec<FrozenAxis>,
     /// Weight elements in all, and those that sit in at least one slot that can leave.
@@ -90,16 +93,17 @@ pub struct Channels {
     pub(crate) solution: Solution,
 }
 
-/// Which units of a model leave.
+/// Which units of a model leave, and which branches are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     gone: Vec<bool>,
+    dropped: BTreeSet<BranchId>,
 }
 
 impl Removal {
     /// Nothing leaves.
     pub fn none(channels: &Channels) -> Self {
-        Self { gone: vec![false; channels.units.len()] }
+        Self { gone: vec![false; channels.units.len()], dropped: BTreeSet::new() }
     }
     /// Marks a unit as leaving or staying.
     pub fn set(&mut self, unit: UnitId, leaves: bool) {
@@ -109,9 +113,21 @@ impl Removal {
     pub fn leaves(&self, unit: UnitId) -> bool {
         self.gone[unit as usize]
     }
+    /// Marks a branch as dropped or staying.
+    pub fn set_branch(&mut self, branch: BranchId, drops: bool) {
+        if drops {
+            self.dropped.insert(branch);
+        } else {
+            self.dropped.remove(&branch);
+        }
+    }
+    /// Branches that are dropped, ascending.
+    pub fn dropped(&self) -> &BTreeSet<BranchId> {
+        &self.dropped
+    }
     /// Whether nothing leaves.
     pub fn is_empty(&self) -> bool {
-        !self.gone.contains(&true)
+        !self.gone.contains(&true) && self.dropped.is_empty()
     }
 }
 
@@ -128,11 +144,13 @@ pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed:
     let mut statements = collect(model, facts, table, &allowed, &mut axes);
     let zero_points = std::mem::take(&mut statements.zero_points);
     let inexact = std::mem::take(&mut statements.inexact);
+    let sums = std::mem::take(&mut statements.sums);
     let solution = solve(&mut axes, statements);
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
     let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
+    out.branches = branches(model, facts, (sums, &out.contractions));
     out
 }
 

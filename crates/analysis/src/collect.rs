@@ -63,6 +63,8 @@ pub(crate) struct Statements {
     pub(crate) inexact: Vec<Inexact>,
     /// Operands that stand for zero by another number.
     pub(crate) zero_points: Vec<(NodeId, ZeroPoint)>,
+    /// Nodes that are sums, and the places of their terms.
+    pub(crate) sums: Vec<(NodeId, Vec<usize>)>,
 }
 
 /// Collects the statements of all nodes; grows `axes` by the virtual axes of their relations.
@@ -109,6 +111,9 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, allowed: &A
             out.marks.push(Mark { slots: axes.slots(axis), reason: Reason::SingleSlot, node: Some(id) });
         }
         out.zero_points.extend(relations.zero_points.iter().map(|z| (id, *z)));
+        if !relations.terms.is_empty() {
+            out.sums.push((id, relations.terms));
+        }
         let mut spoken = BTreeSet::new();
         for relation in &relations.all {
             state((&*axes, &virtuals), relation, (id, allowed), &mut spoken, &mut out);

@@ -118,6 +118,9 @@ pub struct Relations {
     pub all: Vec<Relation>,
     /// Operands that stand for zero by another number.
     pub zero_points: Vec<ZeroPoint>,
+    /// Places of operands of which result 0 is the sum: without one of them it is what it is with zeros in its place,
+    /// and of one alone it is that one. Empty where the node is no sum.
+    pub terms: Vec<usize>,
     /// Lengths of the virtual axes.
     pub virtual_len: Vec<u64>,
 }

@@ -6,7 +6,7 @@
 //!  R4  With a constant operand 1 that varies along one axis, `Add`, `Sub`, `Mul` and `Div` are affine by channel.
 //!  R5  Before operator set 7 operand 1 is broadcast only if `broadcast` is set; its axes are then those of operand 0
 //!      from `axis` on, by default the last ones. A slope of `PRelu` is then one of each channel, axis 1.
-//!  R6  `Add` is a plain sum.
+//!  R6  `Add` and `Sum` are plain sums: every operand is a term, where any may be the one that is broadcast.
 
 use crate::broadcast::{self, Placed};
 use crate::content::{self, zip};
@@ -39,6 +39,7 @@ const fn affine(def: OpDef, by: fn(&NodeRef) -> Result<Option<ChannelAffine>, Op
 pub(crate) const OPS: &[OpDef] = &[
     OpDef {
         affine: Affine::Sum(|n| channel(n, |b| (1.0, b))),
+        relate: Relate::By(relate_sum),
         ..row("Add", &[1, 6, 7, 13, 14], |n| number(n, Dim::add))
     },
     row("And", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a & b))),
@@ -61,7 +62,7 @@ pub(crate) const OPS: &[OpDef] = &[
     row("PRelu", &[1, 6, 7, 9, 16], |n| number(n, |_, _| None)),
     OpDef { work: WorkRule::By(heavy), ..row("Pow", &[1, 7, 12, 13, 15], |n| number(n, power)) },
     affine(row("Sub", &[1, 6, 7, 13, 14], |n| number(n, Dim::sub)), |n| channel(n, |b| (1.0, -b))),
-    row("Sum", &[1, 6, 8, 13], |n| number(n, Dim::add)),
+    OpDef { relate: Relate::By(relate_sum), ..row("Sum", &[1, 6, 8, 13], |n| number(n, Dim::add)) },
     row("Xor", &[1, 7], |n| truth(n, |a, b| bit(a, b, |a, b| a ^ b))),
 ];
 
@@ -175,6 +176,14 @@ fn bit(a: &Dim, b: &Dim, f: fn(bool, bool) -> bool) -> Option<Dim> {
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     broadcast::relate_at(node, &operands(node)?, r) // R1
+}
+
+fn relate_sum(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
+    relate(node, r)?;
+    if node.opset >= 7 {
+        r.terms = (0..node.input_count()).collect(); // R6; before, operand 0 gave the shape (R5)
+    }
+    Ok(())
 }
 
 /// `of` gives scale and shift for one element of operand 1.

@@ -1,0 +1,153 @@
+//! Depth: what can be dropped whole.
+//!
+//! A *branch* is a term of a sum: computed, of the sum's own shape, read by nothing else, and with work that nothing else
+//! needs: residual branches, the experts of a mixture. Without it the sum is what it is with zeros in its place. Sums of
+//! sums count as one; of each, one term of its shape always stays.
+
+use crate::collect::Link;
+use sparsec_ir::{Def, ElemType, Facts, Id, Model, NodeId, Use, ValueId, topological};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Position of a branch in [`Channels::branches`](crate::Channels::branches).
+pub type BranchId = usize;
+
+/// A term of a sum that can be dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Stable name for plans: that of the term.
+    pub id: String,
+    /// The term.
+    pub term: ValueId,
+    /// The node that adds it.
+    pub sum: NodeId,
+    /// Nodes that nothing needs without it, ascending.
+    pub nodes: Vec<NodeId>,
+    /// Weight elements that only these read.
+    pub params: u64,
+}
+
+/// Visits of nodes that the search for branches may take for each node of the graph: branches that lie in each other
+/// thousands deep would take quadratic time, and those beyond are no branches.
+const VISITS: usize = 64;
+
+/// The branches of a model, in the order of their sums. `sums` are nodes with the places of their terms.
+pub(crate) fn branches(
+    model: &Model,
+    facts: &Facts,
+    (sums, contractions): (Vec<(NodeId, Vec<usize>)>, &[Link]),
+) -> Vec<Branch> {
+    let graph = &model.graph;
+    let Ok(order) = topological(graph) else { return Vec::new() };
+    let sums: BTreeMap<NodeId, Vec<usize>> = sums.into_iter().collect();
+    let contractions: BTreeSet<NodeId> = contractions.iter().map(|l| l.node).collect();
+    let finder = Finder { model, facts, sums, contractions };
+    let mut visits = VISITS.saturating_mul(order.len());
+    let mut out = Vec::new();
+    for root in order {
+        if finder.sums.contains_key(&root) && finder.larger_sum(root).is_none() {
+            out.extend(finder.of_sum(root, &mut visits));
+        }
+    }
+    out
+}
+
+struct Finder<'a> {
+    model: &'a Model,
+    facts: &'a Facts,
+    sums: BTreeMap<NodeId, Vec<usize>>,
+    contractions: BTreeSet<NodeId>,
+}
+
+impl Finder<'_> {
+    fn result(&self, node: NodeId) -> Option<ValueId> {
+        self.model.graph.node(node).outputs.first().copied().flatten()
+    }
+    /// The one operand that reads a value, where nothing else does.
+    fn only_use(&self, value: ValueId) -> Option<(NodeId, usize)> {
+        match self.model.graph.value(value).uses[..] {
+            [Use::Operand(node, operand)] if !self.model.graph.is_output(value) => Some((node, operand)),
+            _ => None,
+        }
+    }
+    fn same_shape(&self, a: ValueId, b: ValueId) -> bool {
+        let shape = |v| self.facts.get(v).shape.as_ref();
+        shape(a).is_some() && shape(a) == shape(b)
+    }
+    /// The sum that the result of a sum is only a part of.
+    fn larger_sum(&self, node: NodeId) -> Option<NodeId> {
+        let y = self.result(node)?;
+        let (larger, operand) = self.only_use(y)?;
+        let adds = self.sums.get(&larger).is_some_and(|terms| terms.contains(&operand));
+        (adds && self.same_shape(y, self.result(larger)?)).then_some(larger)
+    }
+    /// Terms of a sum and of the sums that are part of it, with the nodes that add them.
+    fn terms(&self, root: NodeId) -> Vec<(ValueId, NodeId)> {
+        let (mut out, mut todo) = (Vec::new(), vec![root]);
+        while let Some(node) = todo.pop() {
+            let operands = &self.model.graph.node(node).inputs;
+            for v in self.sums[&node].iter().filter_map(|i| operands.get(*i).copied().flatten()) {
+                match self.model.graph.producer(v) {
+                    Some(part) if self.sums.contains_key(&part) && self.larger_sum(part) == Some(node) => todo.push(part),
+                    _ => out.push((v, node)),
+                }
+            }
+        }
+        out.sort_unstable();
+        out
+    }
+    fn of_sum(&self, root: NodeId, visits: &mut usize) -> Vec<Branch> {
+        let Some(y) = self.result(root) else { return Vec::new() };
+        if !self.facts.get(y).elem.is_some_and(ElemType::is_float) {
+            return Vec::new();
+        }
+        let mut stays = false;
+        let mut out = Vec::new();
+        for (term, sum) in self.terms(root).into_iter().filter(|(v, _)| self.same_shape(*v, y)) {
+            match self.branch(term, sum, visits) {
+                Some(branch) => out.push(branch),
+                // A constant alone would make the result one.
+                None => stays |= !matches!(self.model.graph.value(term).def, Def::Constant(_) | Def::Sparse(_)),
+            }
+        }
+        // What keeps the sum going is the term that does most of its work.
+        let most = out.iter().enumerate().max_by_key(|(i, b)| (b.params, std::cmp::Reverse(*i))).map(|(i, _)| i);
+        if let (false, Some(most)) = (stays, most) {
+            out.remove(most);
+        }
+        out
+    }
+    /// What goes with a term, if that holds work: a contraction and its weights.
+    fn branch(&self, term: ValueId, sum: NodeId, visits: &mut usize) -> Option<Branch> {
+        let graph = &self.model.graph;
+        self.only_use(term)?;
+        let mut lost: BTreeMap<ValueId, usize> = BTreeMap::from([(term, 1)]);
+        let (mut nodes, mut params, mut todo) = (BTreeSet::new(), 0u64, vec![term]);
+        let unread = |lost: &BTreeMap<ValueId, usize>, v: &ValueId| {
+            graph.value(*v).uses.len() == lost.get(v).copied().unwrap_or(0) && !graph.is_output(*v)
+        };
+        while let Some(v) = todo.pop() {
+            if !unread(&lost, &v) {
+                continue;
+            }
+            let node = match &graph.value(v).def {
+                Def::Constant(t) if t.elem.holds_weights() && !t.dims.is_empty() => {
+                    params = params.saturating_add(t.count());
+                    continue;
+                }
+                Def::Node { node, .. } => *node,
+                Def::Constant(_) | Def::Sparse(_) | Def::Input | Def::Outer => continue,
+            };
+            if !graph.node(node).outputs.iter().flatten().all(|o| unread(&lost, o)) || !nodes.insert(node) {
+                continue;
+            }
+            *visits = visits.checked_sub(1)?;
+            for v in graph.node(node).inputs.iter().copied().flatten().chain(graph.captures(node)) {
+                *lost.entry(v).or_insert(0) += 1;
+                todo.push(v);
+            }
+        }
+        let works = params > 0 && nodes.iter().any(|n| self.contractions.contains(n));
+        let id = graph.value(term).name.clone();
+        works.then(|| Branch { id, term, sum, nodes: nodes.into_iter().collect(), params })
+    }
+}
