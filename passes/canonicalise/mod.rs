@@ -46,7 +46,7 @@ fn does_nothing(model: &Model, bound: &Facts, table: &OpTable, node: NodeId) -> 
 }
 
 /// Whether `x` can stand where `y` stood, or why it cannot.
-fn replaceable(graph: &Graph, x: ValueId, y: ValueId) -> Result<(), Refusal> {
+pub(crate) fn replaceable(graph: &Graph, x: ValueId, y: ValueId) -> Result<(), Refusal> {
     let name = |v: ValueId| graph.value(v).name.clone();
     if captured(graph, y) {
         return Err(Refusal::Captured { value: name(y) });

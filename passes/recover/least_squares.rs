@@ -44,7 +44,7 @@ use super::stream::{Stream, Target, activation, kept_part};
 use super::walk::Walk;
 use sparsec_analysis::infer;
 use sparsec_calib::CalibError;
-use sparsec_ir::{Model, NodeId, OpTable, Tensor, TensorError, ValueId};
+use sparsec_ir::{Id, Model, NodeId, OpTable, Tensor, TensorError, ValueId};
 use sparsec_runtime::{Runtime, RuntimeError};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -207,9 +207,11 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
                 stream.close()
             }
             Step::Statistics { mean, variance, epsilon, axis } => {
-                let mut stream = Stream::open(cx, (&walk_pruned, pruned), &walk_dense, (vec![x], vec![x]), &ahead)?;
+                let whole = dense_operand(cx, pruned, *node, 0);
+                let wanted = (vec![x], vec![whole]);
+                let mut stream = Stream::open(cx, (&walk_pruned, pruned), &walk_dense, wanted, &ahead)?;
                 let (of_pruned, of_dense) =
-                    moments(cx, &mut stream, (x, *axis), windows(samples.len(), cx.threads.max(1)))?;
+                    moments(cx, &mut stream, (whole, *axis), windows(samples.len(), cx.threads.max(1)))?;
                 restate(pruned, *node, (*mean, *variance), *epsilon, (&of_pruned, &of_dense))?;
                 stream.close()
             }
@@ -231,6 +233,13 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     }
     (cx.progress)(steps.len(), steps.len());
     Ok(out)
+}
+
+/// What the dense model's node reads: behind a dropped branch not what the pruned one's does.
+pub(super) fn dense_operand(cx: &Recovery, pruned: &Model, node: NodeId, operand: usize) -> ValueId {
+    let read = |model: &Model| model.graph.node(node).inputs.get(operand).copied().flatten();
+    let dense = (node.index() < cx.dense.graph.node_bound()).then(|| read(cx.dense)).flatten();
+    dense.or_else(|| read(pruned)).expect("steps are made for nodes with an input")
 }
 
 /// Moments of a value along an axis, in the pruned and in the dense model: of the channels that the pruned one has.

@@ -40,13 +40,19 @@ pub(super) fn steps(
     let mut out = Steps::default();
     for id in topological(graph).unwrap_or_default() {
         let node = graph.node(id);
+        // Behind a branch that was dropped a node reads another value than it did, or one less.
+        let was = (id.index() < dense.graph.node_bound()).then(|| dense.graph.node(id).inputs.as_slice());
+        let moved = |operand: usize| was.is_some_and(|w| w.get(operand) != node.inputs.get(operand));
+        let fewer = was.is_some_and(|w| w.len() > node.inputs.len());
         let cut = |v: &ValueId| match (graph.constant(*v), v.index() < dense.graph.value_bound()) {
             (Some(now), true) => dense.graph.constant(*v).is_some_and(|t| t.dims != now.dims && t.elem.is_float()),
             _ => perturbed[v.index()],
         };
-        let changed = node.inputs.iter().flatten().any(cut);
-        let x_changed =
-            |operand: usize| node.inputs.get(operand).copied().flatten().is_some_and(|x| perturbed[x.index()]);
+        let changed = fewer || node.inputs.iter().flatten().any(cut) || (0..node.inputs.len()).any(moved);
+        let x_changed = |operand: usize| {
+            let x = node.inputs.get(operand).copied().flatten();
+            x.is_some_and(|x| perturbed[x.index()] || moved(operand))
+        };
         let whole = node.outputs.first().copied().flatten().is_some();
         let linear = Linear::of(pruned, facts, table, id).filter(|l| whole || l.inner.is_some());
         match linear {

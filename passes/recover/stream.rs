@@ -1,6 +1,6 @@
 //! What a step reads of both models, batch by batch.
 
-use super::least_squares::{RecoverError, Recovery};
+use super::least_squares::{RecoverError, Recovery, dense_operand};
 use super::observations::Part;
 use super::steps::{addition, behind, result};
 use super::walk::{Stop, Walk};
@@ -29,7 +29,7 @@ impl Target {
     ) -> Result<Self, RecoverError> {
         if linear.inner.is_some() {
             let (weight, bias) = dense_map(cx, (pruned, facts), (node, linear))?;
-            let x = pruned.graph.node(node).inputs[linear.form.x].expect("steps are made for nodes with an input");
+            let x = dense_operand(cx, pruned, node, linear.form.x);
             return Ok(Self::Inner { x, weight, bias });
         }
         let y = result(pruned, node).expect("steps are made for nodes with a result");

@@ -15,7 +15,7 @@
 //! Needs: shapes, channels. Numerics: exact; the result equals the masked model. Afterwards shapes are inferred again,
 //! and a node whose results are not of the sizes that the plan implies is an error, not a model.
 
-use super::{contents, numbers};
+use super::{contents, drop_branches, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
     Attr, Attrs, Def, Dim, Edit, Facts, Graph, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Tensor,
@@ -92,7 +92,7 @@ pub enum RemoveError {
     Cyclic,
 }
 
-/// The model without the slots that leave. `facts` and `channels` are those of `model`.
+/// The model without the slots that leave and the branches that are dropped. `facts` and `channels` are those of `model`.
 pub fn remove(
     model: &Model,
     facts: &Facts,
@@ -100,10 +100,11 @@ pub fn remove(
     channels: &Channels,
     removal: &Removal,
 ) -> Result<Model, RemoveError> {
-    let mut out = model.clone();
     if removal.is_empty() {
-        return Ok(out);
+        return Ok(model.clone());
     }
+    let model = &drop_branches(model, channels, removal);
+    let mut out = model.clone();
     let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
     for (v, value) in model.graph.values() {
         for axis in 0..facts.get(v).rank().unwrap_or(0) {

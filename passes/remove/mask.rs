@@ -5,9 +5,11 @@
 //! zero times infinity is none. In quantised nodes zero is the zero point.
 //! A node of which only a policy lets slots go (a normalisation over its width) has no such zeros: it works on the slots
 //! that stay, which are gathered before it and spread out behind it. The masked model defines what such a cut means.
+//! A branch that is dropped is zeros in the sum that it is a term of.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
 use super::cut::{GATHER, RemoveError};
+use super::depth::drop_branches;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
 use sparsec_ir::{Attr, Data, Def, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +88,34 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
     for cut in channels.inexact_cuts(removal) {
         on_what_stays(&mut out, facts, &|v, axis| channels.kept_of(v, axis, removal), cut.node);
     }
+    for &branch in removal.dropped() {
+        let term = channels.branches[branch].term;
+        let source = |source| RemoveError::Constant { value: model.graph.value(term).name.clone(), source };
+        if let [Use::Operand(sum, operand)] = model.graph.value(term).uses[..] {
+            zero_term(&mut out, facts, term, (sum, operand)).map_err(source)?;
+        }
+    }
     Ok(out)
+}
+
+/// Puts zeros in place of the term of a sum. Zero times it would not do: infinity times zero is none.
+fn zero_term(
+    out: &mut Model,
+    facts: &Facts,
+    term: ValueId,
+    (sum, operand): (NodeId, usize),
+) -> Result<(), TensorError> {
+    let (Some(from), Some(elem)) = (out.graph.node(sum).inputs[operand], facts.get(term).elem) else { return Ok(()) };
+    let one = vec![1u64; facts.get(term).rank().unwrap_or(0)];
+    let name = format!("{}_dropped", out.graph.value(term).name);
+    let never = out.graph.add_constant(&name, Tensor::raw(ElemType::Bool, one.clone(), vec![0u8].into())?);
+    let bytes = vec![0u8; elem.raw_len(1).unwrap_or(0) as usize];
+    let zero = out.graph.add_constant(&format!("{name}_zero"), Tensor::raw(elem, one, bytes.into())?);
+    let node = Node::new("Where").input(never).input(from).input(zero);
+    let node = out.graph.add_node(node, &[&format!("{name}_masked")]);
+    let zeros = out.graph.node(node).outputs[0];
+    out.graph.set_operand(sum, operand, zeros);
+    Ok(())
 }
 
 /// Makes a node work on the slots of its axes that stay. Its results have their old sizes again behind it: in place of
@@ -215,9 +244,12 @@ pub fn restore(
     removal: &Removal,
 ) -> Result<Model, RemoveError> {
     let mut out = model.clone();
+    // What takes the place of an output takes its name, too.
+    let named = drop_branches(model, channels, removal);
     for (id, node) in model.graph.nodes() {
         let Some(y) = node.outputs.first().copied().flatten() else { continue };
-        let twin = pruned.graph.find(&model.graph.value(y).name).and_then(|v| pruned.graph.producer(v));
+        let Some(left) = named.graph.live_value(y) else { continue };
+        let twin = pruned.graph.find(&left.name).and_then(|v| pruned.graph.producer(v));
         let Some(twin) = twin.map(|n| pruned.graph.node(n)).filter(|t| t.op == node.op) else { continue };
         for (operand, new) in twin.inputs.iter().enumerate() {
             let Some(new) = new.and_then(|v| pruned.graph.constant(v)).filter(|t| t.elem.is_float()) else { continue };

@@ -2,8 +2,10 @@
 
 mod contents;
 mod cut;
+mod depth;
 mod mask;
 mod numbers;
 
 pub use cut::{RemoveError, remove};
+pub use depth::drop_branches;
 pub use mask::{mask, restore};

@@ -61,6 +61,24 @@ fn documentation_of_removal_is_true() {
 }
 
 #[test]
+fn documentation_of_dropping_is_true() {
+    let file = workspace().join("passes/remove/depth.rs");
+    let source = fs::read_to_string(&file).expect("the file is there");
+    let part = |kind| block(&source, kind).expect("the file has both blocks");
+    let (before, after) = (model(&part("before")), model(&part("after")));
+    let table = sparsec_ops::table();
+    let facts = sparsec_analysis::infer(&before, &table).facts;
+    let channels = sparsec_analysis::channels(&before, &facts, &table);
+    let ids: Vec<&str> = channels.branches.iter().map(|b| b.id.as_str()).collect();
+    assert_eq!(ids, ["t"]);
+    let mut removal = sparsec_analysis::Removal::none(&channels);
+    removal.set_branch(0, true);
+    let cut = sparsec_passes::remove::drop_branches(&before, &channels, &removal);
+    assert_eq!(verify(&cut), Ok(()));
+    assert_eq!(full(&cut), full(&after));
+}
+
+#[test]
 fn documentation_of_recovery_is_true() {
     let file = workspace().join("passes/recover/least_squares.rs");
     let source = fs::read_to_string(&file).expect("the file is there");

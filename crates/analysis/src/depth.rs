@@ -5,7 +5,7 @@
 //! sums count as one; of each, one term of its shape always stays.
 
 use crate::collect::Link;
-use sparsec_ir::{Def, ElemType, Facts, Id, Model, NodeId, Use, ValueId, topological};
+use sparsec_ir::{Def, ElemType, Facts, Model, NodeId, Use, ValueId, topological};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Position of a branch in [`Channels::branches`](crate::Channels::branches).

@@ -2,6 +2,8 @@
 //!
 //! `# group A (6): h.1 = w1.0/2` says that group A has 6 units with one slot on axis 1 of `h` and two on axis 0 of `w1`;
 //! what is said of A on several lines adds up. Every group of the model must be named, with all its axes.
+//! `# branch t: a b` says that the term `t` can be dropped, and that the nodes which make `a` and `b` go with it; every
+//! branch of the model must be named, unless none is.
 //! `# allow normalised-width` allows a policy.
 //! `# frozen y.1: graph output` says that no slot of the axis can leave, and why the first one cannot.
 
@@ -25,6 +27,23 @@ fn found(model: &Model, channels: &Channels) -> Vec<Described> {
         channels.groups.iter().map(|g| (g.axes.iter().filter_map(axis).collect(), g.units.len())).collect();
     all.sort();
     all
+}
+
+/// Branches by their terms, with the results that go with each.
+type Branches = BTreeMap<String, BTreeSet<String>>;
+
+fn branches(model: &Model, channels: &Channels) -> Branches {
+    let graph = &model.graph;
+    let name = |n: &_| graph.value(graph.node(*n).outputs[0].expect("a result")).name.clone();
+    channels.branches.iter().map(|b| (b.id.clone(), b.nodes.iter().map(name).collect())).collect()
+}
+
+fn expected_branches(text: &str) -> Branches {
+    let one = |note: &str| {
+        let (term, results) = note.strip_prefix("branch ")?.split_once(": ")?;
+        Some((term.to_string(), results.split_whitespace().map(String::from).collect()))
+    };
+    notes(text).filter_map(one).collect()
 }
 
 /// What comments say, one at a time.
@@ -71,6 +90,10 @@ fn groups_and_frozen_axes_are_those_of_the_annotations() {
         if have != groups {
             let show = |all: &[Described]| all.iter().map(|g| format!("    {g:?}\n")).collect::<String>();
             wrong.push(format!("{name}: found\n{}  annotated\n{}", show(&have), show(&groups)));
+        }
+        let (have, want) = (branches(&model, &channels), expected_branches(&fixture.text));
+        if have != want && (fixture.text.contains("branch ") || name.contains("branch")) {
+            wrong.push(format!("{name}: branches {have:?}, annotated {want:?}"));
         }
         for (axis, why) in frozen {
             let (value, index) = axis.split_once('.').expect("value.axis");

@@ -155,7 +155,7 @@ impl Graph {
         self.nodes.get(id.index())?.as_ref()
     }
     /// The value of `id`, unless it was removed.
-    pub(crate) fn live_value(&self, id: ValueId) -> Option<&Value> {
+    pub fn live_value(&self, id: ValueId) -> Option<&Value> {
         self.values.get(id.index())?.as_ref()
     }
     /// Live nodes in the order in which they were added.

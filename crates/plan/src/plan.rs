@@ -27,6 +27,9 @@ pub struct Plan {
     pub concessions: Concessions,
     /// What is kept of each group.
     pub groups: Vec<GroupPlan>,
+    /// Branches that are dropped whole, as `sparsec inspect --groups` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<String>,
 }
 
 /// What is kept of one group.
@@ -79,6 +82,20 @@ pub enum PlanError {
         /// Groups of the model.
         known: String,
     },
+    /// The model has no such branch.
+    #[error("branch `{id}` is not in the model; it has {}", if known.is_empty() { "none" } else { known })]
+    NoSuchBranch {
+        /// Branch in the plan.
+        id: String,
+        /// Branches of the model.
+        known: String,
+    },
+    /// A branch is listed twice.
+    #[error("branch `{id}` is listed twice")]
+    BranchTwice {
+        /// Branch.
+        id: String,
+    },
     /// A group is listed twice.
     #[error("group `{id}` is listed twice")]
     Twice {
@@ -125,7 +142,7 @@ impl PlanError {
 }
 
 impl Plan {
-    /// The plan of a removal: every group that loses a unit.
+    /// The plan of a removal: every group that loses a unit, and every branch that is dropped.
     pub fn of(channels: &Channels, removal: &Removal) -> Self {
         let groups = channels.groups.iter().filter_map(|g| {
             let stays = |&(_, u): &(usize, &u32)| !removal.leaves(*u);
@@ -144,6 +161,7 @@ impl Plan {
             target: None,
             concessions: Concessions::default(),
             groups,
+            branches: removal.dropped().iter().map(|b| channels.branches[*b].id.clone()).collect(),
         }
     }
     /// Reads a plan from YAML.
@@ -185,6 +203,16 @@ impl Plan {
             for (i, u) in units.iter().enumerate() {
                 removal.set(*u, keep.binary_search(&(i as u32)).is_err());
             }
+        }
+        for id in &self.branches {
+            let Some(branch) = channels.branches.iter().position(|b| b.id == *id) else {
+                let known: Vec<String> = channels.branches.iter().map(|b| format!("`{}`", b.id)).collect();
+                return Err(PlanError::NoSuchBranch { id: id.clone(), known: known.join(", ") });
+            };
+            if removal.dropped().contains(&branch) {
+                return Err(PlanError::BranchTwice { id: id.clone() });
+            }
+            removal.set_branch(branch, true);
         }
         Ok(removal)
     }

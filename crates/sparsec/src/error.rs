@@ -472,6 +472,7 @@ fn drive_help(e: &DriveError) -> Option<String> {
             "a plan starts with `schema: sparsec/plan@1`, then `groups:`, each with `id`, `units` and `keep`"
         }
         DriveError::Plan(PlanError::NoSuchGroup { .. }) => "`sparsec inspect --groups` lists the groups",
+        DriveError::Plan(PlanError::NoSuchBranch { .. }) => "`sparsec inspect --groups` lists the branches",
         DriveError::Pass(PassError::UnknownPass { .. }) => "`sparsec opt --help` lists the passes",
         DriveError::Pass(
             PassError::MissingArtifact { .. }

@@ -1,7 +1,8 @@
 //! What people call nodes and groups: by the layers of the source, where the exporter left their names.
 
+use crate::table::count;
 use sparsec::drive::Prepared;
-use sparsec_analysis::{AxisOwner, Group};
+use sparsec_analysis::{AxisOwner, Branch, Group, Removal};
 use sparsec_cost::Estimate;
 use sparsec_ir::{Graph, NodeId, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,21 @@ impl Names {
     /// The layers that read the units of the group.
     pub(crate) fn readers(&self, dense: &Prepared, group: &Group) -> String {
         self.list(&dense.model.graph, &layers_on(dense, group).1)
+    }
+    /// The layers that go with a branch.
+    pub(crate) fn branch(&self, graph: &Graph, branch: &Branch) -> String {
+        let weighs = |n: &NodeId| graph.node(*n).inputs.iter().flatten().any(|v| is_weight(graph, *v));
+        let layers: Vec<NodeId> = branch.nodes.iter().copied().filter(weighs).collect();
+        if layers.is_empty() { branch.id.clone() } else { self.list(graph, &layers) }
+    }
+    /// What a removal drops whole, a line for each branch.
+    pub(crate) fn dropped(&self, dense: &Prepared, removal: &Removal) -> Vec<String> {
+        let graph = &dense.model.graph;
+        let line = |b: &Branch| {
+            let (layers, params) = (self.branch(graph, b), count(b.params));
+            format!("dropped whole: {layers} (branch `{}`, {params} parameters)", b.id)
+        };
+        removal.dropped().iter().map(|b| line(&dense.channels.branches[*b])).collect()
     }
     fn list(&self, graph: &Graph, nodes: &[NodeId]) -> String {
         let names: Vec<String> = nodes.iter().map(|n| self.node(graph, *n)).collect();

@@ -30,6 +30,9 @@ pub(crate) struct Lock {
     pub(crate) seed: Option<u64>,
     /// Units kept of each group that was cut.
     pub(crate) kept: BTreeMap<String, Indices>,
+    /// Branches that were dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropped: Vec<String>,
     pub(crate) outputs: BTreeMap<&'static str, String>,
 }
 

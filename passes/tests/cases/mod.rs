@@ -32,9 +32,14 @@ fn refusal(text: &str, units: &[usize]) -> RemoveError {
     remove(&s.model, &s.facts, &s.table, &s.channels, &removal).expect_err("it must be refused")
 }
 
-/// The removal that a directive `cut: GROUP: UNIT UNIT …; GROUP: …` asks for.
-fn planned(subject: &Subject, cut: &str) -> Removal {
+/// The removal that directives `cut: GROUP: UNIT UNIT …; GROUP: …` and `drop: BRANCH …` ask for.
+fn planned(subject: &Subject, cut: &str, drop: &str) -> Removal {
     let mut removal = Removal::none(&subject.channels);
+    for id in drop.split_whitespace() {
+        let ids: Vec<&str> = subject.channels.branches.iter().map(|b| b.id.as_str()).collect();
+        let at = ids.iter().position(|b| *b == id).unwrap_or_else(|| panic!("no `{id}` among {ids:?}"));
+        removal.set_branch(at, true);
+    }
     for part in cut.split(';') {
         let (group, units) = part.rsplit_once(':').expect("a group and its units");
         let ids: Vec<&str> = subject.channels.groups.iter().map(|g| g.id.as_str()).collect();
@@ -57,7 +62,7 @@ fn fixtures_of_removal_are_cut_as_their_snapshots_say() {
         let fixture = fixture(&path);
         let policies = fixture.get("allow").into_iter().map(|p| p.parse().expect("a policy")).collect();
         let subject = Subject::allowing(fixture.model(), policies);
-        let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"));
+        let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"), fixture.get("drop").unwrap_or(""));
         let cut = remove(&subject.model, &subject.facts, &subject.table, &subject.channels, &removal);
         snapshot(&format!("passes/remove/{name}"), &summary(&cut.unwrap_or_else(|e| panic!("{name}: {e}"))));
         let inputs = random_inputs(&subject.model, 1, 2);

@@ -66,6 +66,9 @@ impl Subject {
             }
             order.iter().skip(stay as usize).for_each(|u| removal.set(*u, true));
         }
+        for branch in 0..self.channels.branches.len() {
+            removal.set_branch(branch, random.below(4) == 0);
+        }
         removal
     }
 

@@ -5,6 +5,7 @@ use crate::cmd::model::{open_with, read, runtime, sha256, sha256_of, stamp};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::output;
 use crate::table::{bytes, count, plural};
 use crate::talk::Talk;
@@ -46,6 +47,9 @@ struct Applied {
     output: String,
     plan_sha256: String,
     groups: usize,
+    /// Branches that were dropped, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
     params_before: u64,
     params_after: u64,
     file_bytes: u64,
@@ -86,13 +90,14 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         output: args.output.display().to_string(),
         plan_sha256,
         groups: plan.groups.len(),
+        dropped: Names::of(&dense.model.graph).dropped(&dense, &removal),
         params_before: params(&dense.model),
         params_after: params(&out.model),
         file_bytes,
         samples: used,
         recovered: out.recovered.iter().filter(|r| r.outcome.is_ok()).count(),
     };
-    let text = format!(
+    let mut text = format!(
         "{}: {} cut, {} of {} parameters left, {}, weights of {} re-solved\n",
         applied.output,
         plural(applied.groups, "group", "groups"),
@@ -101,6 +106,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         bytes(file_bytes),
         plural(applied.recovered, "node", "nodes")
     );
+    applied.dropped.iter().for_each(|line| text += &format!("{line}\n"));
     talk.result("apply", &applied, &text).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

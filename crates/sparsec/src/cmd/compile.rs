@@ -174,7 +174,8 @@ impl Job<'_> {
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
         }
-        let notes = self.conceded(&decision.removal);
+        let mut notes = self.conceded(&decision.removal);
+        notes.extend(Names::of(&self.dense.model.graph).dropped(self.dense, &decision.removal));
         let outcome = Outcome {
             decision,
             cut,

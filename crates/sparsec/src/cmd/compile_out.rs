@@ -205,6 +205,7 @@ fn lock(job: &Job, outcome: &Outcome, tool: &str, outputs: BTreeMap<&'static str
         options: job.options.clone(),
         seed: job.args.random_plan,
         kept,
+        dropped: outcome.decision.plan.branches.clone(),
         outputs,
     })
 }
@@ -316,9 +317,14 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
         let verdict = if v.equal() { "equals" } else { "DIFFERS FROM" };
         out += &format!("the model {verdict} the masked one (largest relative difference {:.1e})\n", v.max_rel_error);
     }
+    let was = |n: usize| if n == 1 { "was" } else { "were" };
     let cut = outcome.decision.plan.groups.len();
     let groups = job.dense.channels.groups.len();
-    out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), if cut == 1 { "was" } else { "were" });
+    out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), was(cut));
+    let (dropped, branches) = (outcome.decision.plan.branches.len(), job.dense.channels.branches.len());
+    if dropped > 0 {
+        out += &format!("{dropped} of {} {} dropped\n", plural(branches, "branch", "branches"), was(dropped));
+    }
     for n in &outcome.notes {
         out += &format!("note: {n}\n");
     }

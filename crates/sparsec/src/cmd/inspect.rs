@@ -13,7 +13,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Original, Prepared, macs, macs_on};
+use sparsec::drive::{Original, Prepared, macs, macs_of_branch, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(crate) struct InspectArgs {
     /// Model to look at.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// List every group with the layers that make its units and those that read them; --json has all its axes.
+    /// List every group with the layers that make its units and those that read them, and every branch that can be dropped whole; --json has all axes.
     #[arg(long)]
     groups: bool,
     /// Do the analysis once more and tell how long it takes.
@@ -66,6 +66,8 @@ struct Inspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     analysis_ms: Option<f64>,
     groups: Vec<Group>,
+    /// Terms of sums that can be dropped whole.
+    branches: Vec<Branch>,
     /// Axes of constants with slots that can never leave.
     frozen: Vec<Frozen>,
     /// The same by reason and node, the dearest first.
@@ -91,6 +93,20 @@ struct Group {
     /// Weight elements that sit in a slot of the group.
     params: u64,
     /// Multiply-accumulates that go through a slot of the group; null where sizes are open.
+    macs: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Branch {
+    id: String,
+    /// The layers that go with it.
+    title: String,
+    /// The node that adds it.
+    sum: String,
+    nodes: u64,
+    /// Weight elements that only it reads.
+    params: u64,
+    /// Multiply-accumulates that go with it; null where sizes are open.
     macs: Option<u64>,
 }
 
@@ -139,6 +155,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         macs_prunable: macs.map(|m| m.1),
         slots: u64::from(channels.axes.slot_count()),
         analysis_ms,
+        branches: channels.branches.iter().map(|b| branch(&dense, &names, b, bound.as_ref())).collect(),
         groups: channels.groups.iter().map(|g| group(&dense, &names, g, bound.as_mut())).collect(),
         frozen: frozen(channels, graph, &names),
         held_back,
@@ -157,6 +174,18 @@ fn group(dense: &Prepared, names: &Names, g: &sparsec_analysis::Group, bound: Op
         readers: names.readers(dense, g),
         params: g.params,
         macs: bound.map(|facts| macs_on(dense, facts, g)),
+    }
+}
+
+fn branch(dense: &Prepared, names: &Names, b: &sparsec_analysis::Branch, bound: Option<&Facts>) -> Branch {
+    let graph = &dense.model.graph;
+    Branch {
+        id: b.id.clone(),
+        title: names.branch(graph, b),
+        sum: names.node(graph, b.sum),
+        nodes: b.nodes.len() as u64,
+        params: b.params,
+        macs: bound.map(|facts| macs_of_branch(dense, facts, b)),
     }
 }
 
@@ -207,8 +236,14 @@ fn text(i: &Inspection, all: bool) -> String {
         out += &format!("analysis    {} slots in {ms:.1} ms\n", count(i.slots));
     }
     out += &format!("groups      {}\n", i.groups.len());
+    if !i.branches.is_empty() {
+        out += &format!("branches    {}\n", i.branches.len());
+    }
     if all && !i.groups.is_empty() {
         out += &format!("\n{}", groups_text(&i.groups));
+    }
+    if all && !i.branches.is_empty() {
+        out += &format!("\n{}", branches_text(&i.branches));
     }
     if !i.held_back.is_empty() {
         out += &format!("\n{}", held_back_text(&i.held_back));
@@ -230,6 +265,23 @@ fn groups_text(groups: &[Group]) -> String {
     let rows: Vec<Vec<String>> = groups.iter().map(row).collect();
     let columns =
         [Text("made by"), Text("read by"), Text("group"), Number("units"), Number("parameters"), Number("MACs")];
+    fitted(&columns, &rows, screen())
+}
+
+fn branches_text(branches: &[Branch]) -> String {
+    let row = |b: &Branch| {
+        let macs = b.macs.map_or(String::new(), count);
+        vec![b.title.clone(), b.sum.clone(), b.id.clone(), b.nodes.to_string(), count(b.params), macs]
+    };
+    let rows: Vec<Vec<String>> = branches.iter().map(row).collect();
+    let columns = [
+        Text("can be dropped"),
+        Text("added by"),
+        Text("branch"),
+        Number("nodes"),
+        Number("parameters"),
+        Number("MACs"),
+    ];
     fitted(&columns, &rows, screen())
 }
 

@@ -51,6 +51,9 @@ struct Verified {
     equal: bool,
     /// What was given up, and where the cut is exact only by the definition of a policy.
     conceded: Vec<String>,
+    /// Branches that the plan drops, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
     /// Largest relative difference that taking out what was given up makes to what stays; absent where nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     given_up_error: Option<f64>,
@@ -86,6 +89,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let verified = Verified {
         equal: found.equal() && narrow.is_none_or(|n| n.equal()),
         conceded: dense.conceded(&removal, &|n| names.node(&dense.model.graph, n)),
+        dropped: names.dropped(&dense, &removal),
         given_up_error: narrow.map(|n| n.max_rel_error),
         max_abs_error,
         max_rel_error,
@@ -100,7 +104,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     if dense.channels.inexact_cuts(&removal).next().is_some() {
         text += "the masked model works on the channels that stay where a policy lets others go: the cut is inexact\n";
     }
-    verified.conceded.iter().for_each(|line| text += &format!("{line}\n"));
+    verified.conceded.iter().chain(&verified.dropped).for_each(|line| text += &format!("{line}\n"));
     if effect == 0.0 && !removal.is_empty() {
         talk.note("the removal changes no output on these inputs: other samples would show more");
     }

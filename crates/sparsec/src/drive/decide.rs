@@ -95,7 +95,11 @@ pub fn removal_of(dense: &Prepared, orders: &[Vec<u32>], keep: &[u32]) -> Remova
     removal
 }
 
-/// A removal of units drawn at random: each group keeps `share` of its units, rounded, and at least one.
+/// One in so many branches is dropped by a random plan.
+const RANDOM_BRANCHES: u64 = 4;
+
+/// A removal drawn at random: each group keeps `share` of its units, rounded, and at least one; one branch in four is
+/// dropped, unless all is kept.
 pub fn random_removal(dense: &Prepared, seed: u64, share: f64) -> Removal {
     let mut draw = Draw::new(seed);
     let orders: Vec<Vec<u32>> = dense
@@ -109,5 +113,9 @@ pub fn random_removal(dense: &Prepared, seed: u64, share: f64) -> Removal {
         })
         .collect();
     let keep: Vec<u32> = orders.iter().map(|o| ((o.len() as f64 * share).round() as u32).max(1)).collect();
-    removal_of(dense, &orders, &keep)
+    let mut removal = removal_of(dense, &orders, &keep);
+    for branch in 0..dense.channels.branches.len() {
+        removal.set_branch(branch, share < 1.0 && draw.bits().is_multiple_of(RANDOM_BRANCHES));
+    }
+    removal
 }

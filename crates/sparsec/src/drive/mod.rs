@@ -24,7 +24,7 @@ pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
-pub use share::{macs, macs_by_node, macs_on};
+pub use share::{macs, macs_by_node, macs_of_branch, macs_on};
 pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{COMPARED, Comparison, compare, difference, random_inputs, run, verify, weight_bytes};
 

@@ -1,7 +1,7 @@
 //! Which share of the arithmetic can be cut.
 
 use super::Prepared;
-use sparsec_analysis::{AxisOwner, Group, Removal, UnitId, node_ref};
+use sparsec_analysis::{AxisOwner, Branch, Group, Removal, UnitId, node_ref};
 use sparsec_ir::{Facts, NodeId, ValueId, WorkRule};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,11 @@ fn macs_of(dense: &Prepared, facts: &Facts, id: NodeId) -> u64 {
         Some(WorkRule::By(work)) => work(&node_ref(&dense.model, facts, id)).map_or(0, |w| w.macs),
         Some(WorkRule::Unknown(_)) | None => 0,
     }
+}
+
+/// Multiply-accumulates that go with a branch. `facts` are bound.
+pub fn macs_of_branch(dense: &Prepared, facts: &Facts, branch: &Branch) -> u64 {
+    branch.nodes.iter().fold(0, |n, node| n.saturating_add(macs_of(dense, facts, *node)))
 }
 
 /// Multiply-accumulates of a model: in all, and those of which a factor or the sum sits in a slot that can leave.

@@ -1,0 +1,77 @@
+//! Drops branches: a sum loses a term, and what only the term needed goes.
+//!
+//! ```onnx before
+//! g (float[n,2] x) => (float[n,2] y)
+//! <float[2,3] w1 = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, float[3,2] w2 = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}>
+//! { a = Relu (x)  h = MatMul (a, w1)  t = MatMul (h, w2)  s = Add (a, t)  y = Neg (s) }
+//! ```
+//! ```onnx after
+//! g (float[n,2] x) => (float[n,2] y)
+//! { a = Relu (x)  y = Neg (a) }
+//! ```
+//! (the plan drops branch `t`)
+//!
+//! Needs: channels. Keeps: ids and names of what is left; a term that takes the place of an output takes its name.
+//! Numerics: exact; the result equals the model with zeros in place of the term, but −0 + 0 stays −0.
+
+use crate::canonicalise::replaceable;
+use sparsec_analysis::{Channels, Removal};
+use sparsec_ir::{Attrs, Def, Graph, Model, NodeId, Use, ValueId};
+
+/// The operator that passes its operand on: where a name cannot be taken by what is left of a sum.
+const IDENTITY: &str = "Identity";
+
+/// The model without the branches that `removal` drops. `channels` are those of `model`.
+pub fn drop_branches(model: &Model, channels: &Channels, removal: &Removal) -> Model {
+    let mut out = model.clone();
+    for &branch in removal.dropped() {
+        let term = channels.branches[branch].term;
+        // It may have gone with a branch that it lies in; the sum may have become part of another.
+        let Some([Use::Operand(sum, operand)]) = out.graph.live_value(term).map(|v| v.uses.as_slice()) else { continue };
+        let (sum, operand) = (*sum, *operand);
+        take_out(&mut out.graph, sum, operand);
+        sweep(&mut out.graph, term);
+    }
+    out
+}
+
+/// Takes an operand out of a sum. What is left of a sum with one operand is that operand.
+fn take_out(graph: &mut Graph, sum: NodeId, operand: usize) {
+    let node = graph.node(sum);
+    let left: Vec<ValueId> =
+        node.inputs.iter().enumerate().filter(|(i, _)| *i != operand).filter_map(|(_, v)| *v).collect();
+    if let (&[one], &[Some(y)]) = (left.as_slice(), node.outputs.as_slice())
+        && replaceable(graph, one, y).is_ok()
+    {
+        graph.replace_value(y, one);
+        graph.remove_node(sum);
+        return;
+    }
+    for (i, v) in left.iter().enumerate() {
+        graph.set_operand(sum, i, Some(*v));
+    }
+    graph.truncate_operands(sum, left.len());
+    if left.len() == 1 {
+        graph.set_op(sum, IDENTITY, Attrs::default());
+    }
+}
+
+/// Removes what computes a value that nothing reads, as far as nothing else reads it.
+fn sweep(graph: &mut Graph, value: ValueId) {
+    let mut todo = vec![value];
+    while let Some(v) = todo.pop() {
+        let unread = |graph: &Graph, v: ValueId| graph.value(v).uses.is_empty() && !graph.is_output(v);
+        if graph.live_value(v).is_none() || !unread(graph, v) {
+            continue;
+        }
+        match graph.value(v).def {
+            Def::Constant(_) | Def::Sparse(_) => graph.remove_value(v),
+            Def::Node { node, .. } if graph.node(node).outputs.iter().flatten().all(|o| unread(graph, *o)) => {
+                todo.extend(graph.node(node).inputs.iter().flatten());
+                todo.extend(graph.captures(node));
+                graph.remove_node(node);
+            }
+            Def::Node { .. } | Def::Input | Def::Outer => {}
+        }
+    }
+}
