@@ -27,7 +27,9 @@ pub fn drop_branches(model: &Model, channels: &Channels, removal: &Removal) -> M
     for &branch in removal.dropped() {
         let term = channels.branches[branch].term;
         // It may have gone with a branch that it lies in; the sum may have become part of another.
-        let Some([Use::Operand(sum, operand)]) = out.graph.live_value(term).map(|v| v.uses.as_slice()) else { continue };
+        let Some([Use::Operand(sum, operand)]) = out.graph.live_value(term).map(|v| v.uses.as_slice()) else {
+            continue;
+        };
         let (sum, operand) = (*sum, *operand);
         take_out(&mut out.graph, sum, operand);
         sweep(&mut out.graph, term);

@@ -87,7 +87,9 @@ impl Finder<'_> {
             let operands = &self.model.graph.node(node).inputs;
             for v in self.sums[&node].iter().filter_map(|i| operands.get(*i).copied().flatten()) {
                 match self.model.graph.producer(v) {
-                    Some(part) if self.sums.contains_key(&part) && self.larger_sum(part) == Some(node) => todo.push(part),
+                    Some(part) if self.sums.contains_key(&part) && self.larger_sum(part) == Some(node) => {
+                        todo.push(part)
+                    }
                     _ => out.push((v, node)),
                 }
             }

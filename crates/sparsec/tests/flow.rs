@@ -348,3 +348,24 @@ fn sentences_of_any_length_calibrate_and_the_shapes_that_are_left_out_are_said()
     let score = ["eval", text(&m), "--data", text(&data), "--metric", "agree", "--dense", text(&m)];
     fails(&score, 3, "have 6 different shapes");
 }
+
+#[test]
+fn a_branch_that_a_plan_drops_is_listed_applied_and_verified() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let text = workspace().join("testdata/passes/remove/branch_of_a_residual_net.onnxtxt").display().to_string();
+    let seen = json(&["inspect", &text, "--dim", "n=1", "--json"]);
+    let branch = &seen["branches"][0];
+    assert_eq!((branch["id"].as_str(), branch["params"].as_u64()), (Some("d"), Some(4 * 6 * 9 + 6 * 4)));
+    assert_eq!(branch["macs"].as_u64(), Some(16 * (4 * 6 * 9 + 6 * 4)));
+    std::fs::write(at("plan.yaml"), "schema: sparsec/plan@1\ngroups: []\nbranches: [d]\n").unwrap();
+    let applied = json(&["apply", &text, "--plan", &at("plan.yaml"), "-o", &at("cut.onnx"), "--json"]);
+    assert_eq!(applied["params_after"].as_u64(), Some(6 * 3 + 2 * 6));
+    assert!(applied["dropped"][0].as_str().unwrap().contains("branch `d`"), "{applied}");
+    let found = json(&["verify", &text, &at("cut.onnx"), "--plan", &at("plan.yaml"), "--json"]);
+    assert!(found["equal"].as_bool().unwrap() && found["effect"].as_f64().unwrap() > 0.0, "{found}");
+    std::fs::write(at("plan.yaml"), "schema: sparsec/plan@1\ngroups: []\nbranches: [c]\n").unwrap();
+    let refused = sparsec(&["apply", &text, "--plan", &at("plan.yaml"), "-o", &at("no.onnx")]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("branch `c` is not in the model; it has `d`"), "{said}");
+}

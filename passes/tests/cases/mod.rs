@@ -62,7 +62,11 @@ fn fixtures_of_removal_are_cut_as_their_snapshots_say() {
         let fixture = fixture(&path);
         let policies = fixture.get("allow").into_iter().map(|p| p.parse().expect("a policy")).collect();
         let subject = Subject::allowing(fixture.model(), policies);
-        let removal = planned(&subject, fixture.get("cut").expect("a fixture says what to cut"), fixture.get("drop").unwrap_or(""));
+        let removal = planned(
+            &subject,
+            fixture.get("cut").expect("a fixture says what to cut"),
+            fixture.get("drop").unwrap_or(""),
+        );
         let cut = remove(&subject.model, &subject.facts, &subject.table, &subject.channels, &removal);
         snapshot(&format!("passes/remove/{name}"), &summary(&cut.unwrap_or_else(|e| panic!("{name}: {e}"))));
         let inputs = random_inputs(&subject.model, 1, 2);
