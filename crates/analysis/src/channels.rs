@@ -150,7 +150,7 @@ pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed:
     let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
-    out.branches = branches(model, facts, (sums, &out.contractions));
+    out.branches = branches(model, facts, (sums, &out.contractions), &out.zero_points);
     out
 }
 

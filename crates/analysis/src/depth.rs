@@ -3,9 +3,12 @@
 //! A *branch* is a term of a sum: computed, of the sum's own shape, read by nothing else, and with work that nothing else
 //! needs: residual branches, the experts of a mixture. Without it the sum is what it is with zeros in its place. Sums of
 //! sums count as one; of each, one term of its shape always stays.
+//!
+//! Sums of dequantised numbers are left alone: without a term one quantisation would follow another at once, and runtimes
+//! merge the two, by which results change.
 
 use crate::collect::Link;
-use sparsec_ir::{Def, ElemType, Facts, Model, NodeId, Use, ValueId, topological};
+use sparsec_ir::{Def, ElemType, Facts, Model, NodeId, Use, ValueId, ZeroPoint, topological};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Position of a branch in [`Channels::branches`](crate::Channels::branches).
@@ -35,12 +38,14 @@ pub(crate) fn branches(
     model: &Model,
     facts: &Facts,
     (sums, contractions): (Vec<(NodeId, Vec<usize>)>, &[Link]),
+    zero_points: &[(NodeId, ZeroPoint)],
 ) -> Vec<Branch> {
     let graph = &model.graph;
     let Ok(order) = topological(graph) else { return Vec::new() };
     let sums: BTreeMap<NodeId, Vec<usize>> = sums.into_iter().collect();
     let contractions: BTreeSet<NodeId> = contractions.iter().map(|l| l.node).collect();
-    let finder = Finder { model, facts, sums, contractions };
+    let quantised = zero_points.iter().filter(|(_, z)| z.point.is_some()).map(|(n, _)| *n).collect();
+    let finder = Finder { model, facts, sums, contractions, quantised };
     let mut visits = VISITS.saturating_mul(order.len());
     let mut out = Vec::new();
     for root in order {
@@ -56,6 +61,8 @@ struct Finder<'a> {
     facts: &'a Facts,
     sums: BTreeMap<NodeId, Vec<usize>>,
     contractions: BTreeSet<NodeId>,
+    /// Nodes that read an operand which stands for zero by another number.
+    quantised: BTreeSet<NodeId>,
 }
 
 impl Finder<'_> {
@@ -102,9 +109,14 @@ impl Finder<'_> {
         if !self.facts.get(y).elem.is_some_and(ElemType::is_float) {
             return Vec::new();
         }
+        let terms = self.terms(root);
+        let quantised = |v| self.model.graph.producer(v).is_some_and(|n| self.quantised.contains(&n));
+        if terms.iter().any(|(v, _)| quantised(*v)) {
+            return Vec::new();
+        }
         let mut stays = false;
         let mut out = Vec::new();
-        for (term, sum) in self.terms(root).into_iter().filter(|(v, _)| self.same_shape(*v, y)) {
+        for (term, sum) in terms.into_iter().filter(|(v, _)| self.same_shape(*v, y)) {
             match self.branch(term, sum, visits) {
                 Some(branch) => out.push(branch),
                 // A constant alone would make the result one.
