@@ -18,7 +18,6 @@ const UNCHECKED: &[(&str, &str)] = &[
     ("com.microsoft.GemmFastGelu", "ONNX Runtime has it on GPUs only"),
     ("com.microsoft.NhwcConv", "ONNX Runtime has it on GPUs only"),
     ("com.microsoft.NhwcFusedConv", "ONNX Runtime has it in half precision on Arm only"),
-    ("com.microsoft.SimplifiedLayerNormalization", "ONNX Runtime knows it in ONNX's own domain only"),
 ];
 
 /// Operators of nodes with an operand or a result that lost slots.
