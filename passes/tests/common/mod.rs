@@ -154,8 +154,8 @@ impl Subject {
         if constants(&again) != constants(&pruned) {
             return Err("weights depend on the number of threads".to_string());
         }
-        let restored =
-            restore(&self.model, &self.facts, &pruned, &self.channels, removal).map_err(|e| format!("restore: {e}"))?;
+        let restored = restore(&self.model, &self.facts, &self.table, &pruned, &self.channels, removal)
+            .map_err(|e| format!("restore: {e}"))?;
         let facts = infer(&restored, &self.table).facts;
         let masked = mask(&restored, &facts, &self.channels, removal).map_err(|e| format!("mask: {e}"))?;
         let equal = self.agree(runtime, &masked, &pruned, samples)?;
