@@ -10,8 +10,11 @@
 
 use super::cut::{GATHER, RemoveError};
 use super::depth::drop_branches;
-use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal};
-use sparsec_ir::{Attr, Data, Def, ElemType, Facts, Model, Node, NodeId, Tensor, TensorError, Use, ValueId, ZeroPoint};
+use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal, infer, node_ref};
+use sparsec_ir::{
+    Attr, Data, Def, ElemType, Facts, InnerMap, LinearRule, Model, Node, NodeId, NodeRef, OpTable, Tensor, TensorError,
+    Use, ValueId, ZeroPoint,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -86,7 +89,7 @@ pub fn mask(model: &Model, facts: &Facts, channels: &Channels, removal: &Removal
         }
     }
     for cut in channels.inexact_cuts(removal) {
-        on_what_stays(&mut out, facts, &|v, axis| channels.kept_of(v, axis, removal), cut.node);
+        on_what_stays(&mut out, (model, facts), &|v, axis| channels.kept_of(v, axis, removal), cut.node);
     }
     for &branch in removal.dropped() {
         let term = channels.branches[branch].term;
@@ -120,13 +123,18 @@ fn zero_term(
 
 /// Makes a node work on the slots of its axes that stay. Its results have their old sizes again behind it: in place of
 /// what it no longer computes stands what it computes of the first slot, which nothing that stays is made of.
-fn on_what_stays(out: &mut Model, facts: &Facts, kept: &dyn Fn(ValueId, usize) -> Option<Vec<u32>>, node: NodeId) {
+fn on_what_stays(
+    out: &mut Model,
+    (model, facts): (&Model, &Facts),
+    kept: &dyn Fn(ValueId, usize) -> Option<Vec<u32>>,
+    node: NodeId,
+) {
     let cuts = |v: ValueId| -> Vec<(usize, Vec<u32>)> {
         (0..facts.get(v).rank().unwrap_or(0)).filter_map(|axis| Some((axis, kept(v, axis)?))).collect()
     };
-    for (operand, value) in out.graph.node(node).inputs.clone().into_iter().enumerate() {
-        let Some(value) = value else { continue };
-        let mut part = value;
+    for (operand, value) in model.graph.node(node).inputs.iter().enumerate() {
+        // A mask, or what another such node gives, may stand for the operand already.
+        let (Some(value), Some(mut part)) = (*value, out.graph.node(node).inputs[operand]) else { continue };
         for (axis, kept) in cuts(value) {
             let indices: Vec<i64> = kept.iter().map(|i| i64::from(*i)).collect();
             part = picked(out, part, axis, &indices, "kept");
@@ -239,33 +247,45 @@ fn masked(
 pub fn restore(
     model: &Model,
     facts: &Facts,
+    table: &OpTable,
     pruned: &Model,
     channels: &Channels,
     removal: &Removal,
 ) -> Result<Model, RemoveError> {
     let mut out = model.clone();
+    let small = infer(pruned, table).facts;
     // What takes the place of an output takes its name, too.
     let named = drop_branches(model, channels, removal);
     for (id, node) in model.graph.nodes() {
         let Some(y) = node.outputs.first().copied().flatten() else { continue };
         let Some(left) = named.graph.live_value(y) else { continue };
         let twin = pruned.graph.find(&left.name).and_then(|v| pruned.graph.producer(v));
-        let Some(twin) = twin.map(|n| pruned.graph.node(n)).filter(|t| t.op == node.op) else { continue };
+        let Some(twin_id) = twin.filter(|n| pruned.graph.node(*n).op == node.op) else { continue };
+        let twin = pruned.graph.node(twin_id);
+        let maps =
+            inner_map(table, node_ref(model, facts, id)).zip(inner_map(table, node_ref(pruned, &small, twin_id)));
         for (operand, new) in twin.inputs.iter().enumerate() {
             let Some(new) = new.and_then(|v| pruned.graph.constant(v)).filter(|t| t.elem.is_float()) else { continue };
             let old = node.inputs.get(operand).copied().flatten();
             let name =
                 old.map_or_else(|| format!("{}_bias", model.graph.label(id)), |v| model.graph.value(v).name.clone());
             let source = |source| RemoveError::Constant { value: name.clone(), source };
-            let restored = match old {
-                Some(v) => {
+            let inner = maps.as_ref().filter(|(whole, _)| whole.bias == operand);
+            let restored = match (old, inner) {
+                (Some(v), _) => {
                     let Some(tensor) = model.graph.constant(v) else { continue };
                     let kept: Vec<Option<Vec<u32>>> =
                         (0..tensor.dims.len()).map(|axis| channels.kept_of(v, axis, removal)).collect();
                     scatter(tensor, new, &kept).map_err(source)?
                 }
+                // The bias of a map inside the node: one number for each row of the weight.
+                (None, Some((whole, part))) => {
+                    let Some(w) = node.inputs[whole.w] else { continue };
+                    let rows = kept_rows(facts, &|axis| channels.kept_of(w, axis, removal), w);
+                    spread_bias(new, whole, part, &rows).map_err(source)?
+                }
                 // One number for each channel of the result: the axis that has as many left.
-                None => {
+                (None, None) => {
                     let len = |axis: usize| facts.get(y).size(axis);
                     let left =
                         |axis: usize| channels.kept_of(y, axis, removal).map_or(len(axis), |k| Some(k.len() as u64));
@@ -287,6 +307,36 @@ pub fn restore(
         }
     }
     Ok(out)
+}
+
+/// The linear map inside a node, if it has one.
+fn inner_map(table: &OpTable, node: NodeRef) -> Option<InnerMap> {
+    match table.get(&node.node().domain, &node.node().op)?.linear {
+        LinearRule::Inner(rule) => rule(&node).ok()?,
+        _ => None,
+    }
+}
+
+/// Rows of a weight that stay, in row-major order over all axes but the last.
+fn kept_rows(facts: &Facts, kept: &dyn Fn(usize) -> Option<Vec<u32>>, w: ValueId) -> Vec<usize> {
+    let mut rows = vec![0usize];
+    for axis in 0..facts.get(w).rank().unwrap_or(1).saturating_sub(1) {
+        let len = facts.get(w).size(axis).unwrap_or(0) as usize;
+        let here = kept(axis).unwrap_or_else(|| (0..len as u32).collect());
+        rows = rows.iter().flat_map(|r| here.iter().map(move |i| r * len + *i as usize)).collect();
+    }
+    rows
+}
+
+/// A bias with the numbers of `new`, which belong to the `rows` that stay, where the whole map has them; others are 0.
+fn spread_bias(new: &Tensor, whole: &InnerMap, part: &InnerMap, rows: &[usize]) -> Result<Tensor, TensorError> {
+    let (numbers, mut all) = (new.to_f64()?, vec![0.0; whole.bias_dims.iter().product::<u64>() as usize]);
+    for (row, from) in rows.iter().zip(&part.places) {
+        if let (Some(to), Some(number)) = (whole.places.get(*row).and_then(|to| all.get_mut(*to)), numbers.get(*from)) {
+            *to = *number;
+        }
+    }
+    Tensor::from_f64(new.elem, &whole.bias_dims, &all)
 }
 
 fn at(start: u32, step: i32, i: u32) -> u32 {

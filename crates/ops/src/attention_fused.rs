@@ -8,9 +8,8 @@
 //!  R6  With `do_rotary` the numbers of a head are rotated in pairs by angles that depend on their place: frozen.
 //!  R7  `num_heads`, `scale` (H3) and `qkv_hidden_sizes` follow.
 
-use crate::content::free_all;
 use crate::form::{contract, dims, freeze_all, mismatch, positive, product, result_sizes, sizes, tie, unnamed, whole};
-use crate::heads::{self, freeze_positions, size_of};
+use crate::heads::{self, freeze_positions, masks, size_of};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,
@@ -121,11 +120,12 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         r.tie(numbers_v, state.axis(4), size, "R4");
     }
     if let Some(mask) = node.input(3) {
-        free_all(&mask, r); // R5
+        masks(r, &a.x, &mask, None, "R5");
     }
     if let Some(scores) = node.input(5) {
-        free_all(&scores, r);
-        if scores.size(1) == Some(a.heads) && a.heads > 1 {
+        let of_heads = scores.size(1) == Some(a.heads) && a.heads > 1;
+        masks(r, &a.x, &scores, of_heads.then_some(1), "R5");
+        if of_heads {
             r.tie(heads, scores.axis(1), a.heads, "R5");
         }
     }
@@ -186,6 +186,28 @@ mod tests {
              R1 w:1[0+1]#4 = $0(4)
              H1 $0(4) = $1(2) x $2(2)
              H1 y:2 = $1(2) x $3(3)",
+        );
+    }
+
+    #[test]
+    fn r5_masks_and_biases_of_scores_keep_their_positions() {
+        let text = r#"<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+            g (float[n,5,6] x, int32[n,5] m, float[1,2,5,5] s) => (y) <float[6,12] w = ["location": "random:1"]>
+            { y = com.microsoft.Attention <num_heads=2> (x, w, , m, , s) }"#;
+        check_relation(
+            text,
+            "freeze x:1: positions attend to each other
+             freeze y:1: positions attend to each other
+             R1 x:2 * w:0
+             R2 w:1[0+1]#4 * w:1[4+1]#4
+             R1 w:1[8+1]#4 = y:2
+             R1 w:1[0+1]#4 = $0(4)
+             H1 $0(4) = $1(2) x $2(2)
+             H1 y:2 = $1(2) x $3(2)
+             freeze m:1: positions attend to each other
+             freeze s:2: positions attend to each other
+             freeze s:3: positions attend to each other
+             R5 $1(2) = s:1",
         );
     }
 

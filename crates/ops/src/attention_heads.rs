@@ -11,9 +11,8 @@
 //!  R5  A bias of the scores, or a sink, may have an axis of heads. Masks and lengths speak of positions.
 //!  R6  Numbers of heads and `scale` (H3) follow.
 
-use crate::content::free_all;
 use crate::form::{contract, dims, freeze_all, positive, product, sizes, tie, unnamed, whole};
-use crate::heads::{self, Heads, absorb, freeze_positions, size_of};
+use crate::heads::{self, Heads, absorb, freeze_positions, masks, size_of};
 use sparsec_ir::{
     Affine, AxisRef, Edit, Fact, Kernel, LinearRule, LinkKind, NodeRef, OpDef, OpError, Operand, Reason, Relate,
     Relations, Resize, Resized, Row, ShapeRule, Work, WorkRule,
@@ -138,11 +137,12 @@ fn relate_multi_head(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         r.absorb(past.axis(3), a.size, "R1");
     }
     for other in [4, 8, 9].into_iter().filter_map(|i| node.input(i)) {
-        free_all(&other, r); // R5
+        masks(r, &a.q, &other, None, "R5");
     }
     if let Some(scores) = node.input(5) {
-        free_all(&scores, r);
-        if scores.size(1) == Some(a.heads) && a.heads > 1 {
+        let of_heads = scores.size(1) == Some(a.heads) && a.heads > 1;
+        masks(r, &a.q, &scores, of_heads.then_some(1), "R5");
+        if of_heads {
             r.tie(heads, scores.axis(1), a.heads, "R5");
         }
     }
@@ -248,7 +248,7 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         split(r, &state, groups, numbers, "R3");
     }
     for other in [5, 6, 9, 16].into_iter().filter_map(|i| node.input(i)) {
-        free_all(&other, r); // R5
+        masks(r, &a.q, &other, None, "R5");
     }
     // Angles, scales and norms run over the numbers of a head.
     for fixed in [7, 8, 12, 13, 14, 15].into_iter().filter_map(|i| node.input(i)) {
@@ -256,8 +256,9 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     for (o, axis) in [(node.input(10), 1), (node.input(11), 0)] {
         let Some(o) = o else { continue };
-        free_all(&o, r);
-        if o.size(axis).is_some_and(|n| n > 1) {
+        let of_heads = o.size(axis).is_some_and(|n| n > 1);
+        masks(r, &a.q, &o, of_heads.then_some(axis), "R5");
+        if of_heads {
             r.product(o.axis(axis), &[groups, of_a_group], "R5");
         }
     }
@@ -326,6 +327,35 @@ mod tests {
     }
 
     #[test]
+    fn r5_masks_and_biases_of_scores_keep_their_positions() {
+        let text = text(
+            "float[2,5,6] q, float[2,5,6] k, float[2,5,4] v, float[2,5] m, float[1,3,5,5] s",
+            "y",
+            "MultiHeadAttention <num_heads=2> (q, k, v, , m, s)",
+        );
+        let frozen = |axes: &[&str]| {
+            let line = |a: &&str| format!("freeze {a}: positions attend to each other\n");
+            axes.iter().map(line).collect::<String>()
+        };
+        check_relation(
+            &text,
+            &format!(
+                "R4 q:0 = k:0
+                 R4 q:0 = v:0
+                 R4 q:0 = y:0
+                 H1 q:2 = $0(2) x $1(3)
+                 H1 y:2 = $0(2) x $2(2)
+                 {}R1 q:2 * k:2
+                 R1 v:2 = y:2
+                 R5 q:0 = m:0
+                 {}",
+                frozen(&["q:1", "k:1", "v:1", "y:1"]),
+                frozen(&["m:1", "s:1", "s:2", "s:3"])
+            ),
+        );
+    }
+
+    #[test]
     fn r3_groups_share_keys_and_keep_the_size_of_a_head() {
         let text = text(
             "float[n,5,32] q, float[n,5,16] k, float[n,5,16] v, int32[n] s, int32 t",
@@ -349,8 +379,7 @@ mod tests {
              R3 $2(8) = pk:3
              freeze pv:2: positions attend to each other
              R3 $0(2) = pv:1
-             R3 $2(8) = pv:3
-             free s:0",
+             R3 $2(8) = pv:3",
         );
         check_shape(&text, "float[n,5,32]; float[n,2,?pk.2,8]; float[n,2,?pv.2,8]");
         let second: Vec<u32> = (16..32).collect();
@@ -381,8 +410,7 @@ mod tests {
              R3 $4(16) = $0(2) x $2(8)
              R3 q:2[48+1]#16 = $5(16)
              R3 $5(16) = $0(2) x $2(8)
-             R3 q:2[32+1]#16 * q:2[32+1]#16
-             free s:0",
+             R3 q:2[32+1]#16 * q:2[32+1]#16",
         );
     }
 }

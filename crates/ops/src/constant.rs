@@ -1,7 +1,8 @@
 //! Values made from attributes and sizes. Spec: ai.onnx `Constant`, versions 1, 9, 11, 12, 13, 19, 21, 23, 24, 25;
 //! `ConstantOfShape`, versions 9, 20, 21, 23, 24, 25; `Range`, versions 11, 27; `EyeLike`, versions 9, 22.
 //!  R1  `Constant`, `ConstantOfShape`: the axes of y are its own.
-//!  R2  `ConstantOfShape`: after a cut the operand holds the new sizes.
+//!  R2  After a cut `Constant` holds the numbers that stay, and the operand of `ConstantOfShape` the new sizes. Sparse
+//!      constants are frozen.
 //!  R3  `Range` counts and `EyeLike` marks a diagonal: their axes are frozen, for `EyeLike` those of x too.
 
 use crate::content::{MAX, free_all, freeze_sizes, unnamed};
@@ -11,6 +12,7 @@ use sparsec_ir::{
     Affine, Attr, Dim, Edit, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
     Resize, Resized, ShapeRule, Tensor, WorkRule,
 };
+use std::sync::Arc;
 
 const CONSTANT: OpDef = OpDef {
     name: "Constant",
@@ -25,7 +27,7 @@ const CONSTANT: OpDef = OpDef {
 };
 
 pub(crate) const OPS: &[OpDef] = &[
-    CONSTANT,
+    OpDef { resize: Resize::By(constant_resize), ..CONSTANT },
     OpDef {
         name: "ConstantOfShape",
         since: &[9, 20, 21, 23, 24, 25],
@@ -39,7 +41,7 @@ pub(crate) const OPS: &[OpDef] = &[
         name: "EyeLike",
         since: &[9, 22],
         shape: ShapeRule::By(eye_shape),
-        relate: Relate::By(eye_relate),
+        relate: Relate::Opaque("which numbers are ones depends on the places of slots"), // R3
         work: WorkRule::By(moves),
         ..CONSTANT
     },
@@ -47,7 +49,7 @@ pub(crate) const OPS: &[OpDef] = &[
         name: "Range",
         since: &[11, 27],
         shape: ShapeRule::By(range_shape),
-        relate: Relate::By(range_relate),
+        relate: Relate::Opaque("its numbers depend on how many slots there are"), // R3
         work: WorkRule::By(moves),
         ..CONSTANT
     },
@@ -75,8 +77,34 @@ fn constant_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
 }
 
 fn constant_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    free_all(&node.need_output(0)?, r); // R1
+    let y = node.need_output(0)?;
+    match stored(node) {
+        Some(_) => free_all(&y, r), // R1
+        None => freeze_all(r, &y, &Reason::Rule("sparse numbers of a node")),
+    }
     Ok(())
+}
+
+/// The attribute that holds a constant, and its tensor; `None` for a sparse one.
+fn stored(node: &NodeRef) -> Option<(&'static str, Arc<Tensor>)> {
+    const NAMES: &[&str] =
+        &["value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"];
+    NAMES.iter().find_map(|&name| Some((name, node.node().attrs.get(name)?.as_tensor()?)))
+}
+
+fn constant_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
+    let (y, Some((name, tensor))) = (cut.before.need_output(0)?, stored(&cut.before)) else { return Ok(Vec::new()) };
+    let mut left = tensor.as_ref().clone();
+    for axis in 0..tensor.dims.len() {
+        if let Some(kept) = (cut.kept)(y.value, axis) {
+            left = left.gather(axis, &kept).map_err(|_| OpError::Overflow)?; // R2
+        }
+    }
+    if left.dims == tensor.dims {
+        return Ok(Vec::new());
+    }
+    let others = (name != "value").then_some(Edit::NoAttr(name));
+    Ok(others.into_iter().chain([Edit::Attr("value", Attr::Tensor(Arc::new(left)))]).collect())
 }
 
 fn filled_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
@@ -116,13 +144,6 @@ fn eye_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem: elem_attr(node, "dtype")?.or(x.elem), shape: x.shape.clone(), content: None }])
 }
 
-fn eye_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    for value in [node.need_input(0)?, node.need_output(0)?] {
-        freeze_all(r, &value, &Reason::Rule("marks a diagonal")); // R3
-    }
-    Ok(())
-}
-
 fn range_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let elem = node.need_input(0)?.fact.elem;
     let bound = |index| node.input(index).and_then(|o| crate::content::of(&o)).and_then(|c| c.first().cloned());
@@ -145,14 +166,10 @@ fn range_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem, shape: Some(vec![len]), content: content.filter(|_| elem.is_some_and(ElemType::is_int)) }])
 }
 
-fn range_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
-    freeze_all(r, &node.need_output(0)?, &Reason::Rule("counts up")); // R3
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use crate::testing_data::{check_fact, check_resize};
+    use sparsec_ir::Tensor;
 
     #[test]
     fn attributes_give_types_and_contents() {
@@ -173,6 +190,12 @@ mod tests {
             &[("y", 1, &[0, 1])],
             &["operand 0 = 3,2"],
         );
+    }
+    #[test]
+    fn r2_a_constant_holds_the_numbers_that_stay() {
+        let text = "g () => (float[] y) { y = Constant <value_floats = [1.0, 2.0, 3.0]> () }";
+        let left = Tensor::f32(&[2], &[1.0, 3.0]);
+        check_resize(text, &[("y", 0, &[0, 2])], &["no value_floats", &format!("value = Tensor({left:?})")]);
     }
     #[test]
     fn ranges_count() {

@@ -6,7 +6,7 @@
 //!  H4  Query heads fall into as many groups as there are heads of keys and values: query head h reads key head ⌊h / n⌋
 //!      of n queries a group. So the query heads are the product of the key heads and the queries of a group.
 
-use crate::form::{freeze, mismatch, positive};
+use crate::form::{freeze, mismatch, positive, tie};
 use sparsec_ir::{Attr, AxisRef, Edit, LinkKind, NodeRef, OpError, Operand, Reason, Relations, Resized, Row, ValueId};
 
 /// Size of one of `heads` heads on an axis of `len` slots.
@@ -64,6 +64,19 @@ impl Heads {
 pub(crate) fn freeze_positions(r: &mut Relations, axes: &[(&Operand, usize)]) {
     for (o, axis) in axes {
         freeze(r, o, [*axis], &Reason::Rule("positions attend to each other"));
+    }
+}
+
+/// Masks, lengths and biases of scores speak of positions, which are frozen. Axis 0 is the batch of `q` where it is as
+/// long; what the axis `but` means is for the caller to say.
+pub(crate) fn masks(r: &mut Relations, q: &Operand, o: &Operand, but: Option<usize>, rule: &'static str) {
+    let batch = |o: &Operand| o.fact.shape.as_ref().and_then(|s| s.first().cloned());
+    for axis in (0..o.rank().unwrap_or(0)).filter(|a| Some(*a) != but && o.size(*a) != Some(1)) {
+        if axis == 0 && batch(o).is_some() && batch(o) == batch(q) {
+            tie(r, (q, 0), (o, 0), rule);
+        } else {
+            freeze_positions(r, &[(o, axis)]);
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 //!  R2  Two numbers of a head are rotated together by one angle, a number and the one half a head later, or two
 //!      neighbours with `interleaved`: they leave together, and the angle's sine and cosine with them.
 //!  R3  Where only some numbers of a head are rotated (`rotary_embedding_dim`), all are frozen.
-//!  R4  Rows of the sines and cosines are addressed by data.
+//!  R4  Rows of the sines and cosines are addressed by the positions, whose axes are batch and positions of x. Where only
+//!      the first position is given, positions are counted from it: frozen.
 
-use crate::content::free_all;
 use crate::form::{freeze, freeze_all, like, mismatch, tie, tie_same};
 use crate::heads;
 use crate::work::light;
@@ -65,7 +65,15 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze(r, angles, [0], &Reason::Indexed); // R4
     }
     if let Some(positions) = node.input(1) {
-        free_all(&positions, r);
+        // One number is where the first position stands.
+        let (axis, each) = (rank - 2, positions.rank() == Some(2));
+        if each {
+            tie(r, (&x, 0), (&positions, 0), "R4");
+        }
+        match positions.size(1) {
+            Some(n) if each && Some(n) == x.size(axis) => tie(r, (&x, axis), (&positions, 1), "R4"),
+            _ => freeze(r, &x, [axis], &Reason::Rule("positions are counted")),
+        }
     }
     if cos.size(1) != Some(size / 2) || !size.is_multiple_of(2) || node.int_or("rotary_embedding_dim", 0)? != 0 {
         let reason = Reason::Rule("rotated in part");
@@ -105,21 +113,23 @@ mod tests {
             {{ y = com.microsoft.RotaryEmbedding <{attrs}> (x, p, c, s) }}"#
         )
     }
-    const ANGLES: &str = "freeze c:0: indexed by data\nfreeze s:0: indexed by data\nfree p:0\nfree p:1\n";
+    const ANGLES: &str = "freeze c:0: indexed by data\nfreeze s:0: indexed by data\n";
+    const PACKED: &str = "R4 x:1 = p:1\n";
+    const APART: &str = "R4 x:2 = p:1\n";
 
     #[test]
     fn r1_r2_halves_of_a_head_leave_together() {
         check_relation(
             &text("n,3,5,4", ""),
             &format!(
-                "R1 x:1 = y:1\nR1 x:2 = y:2\nR1 x:3 = y:3\n{ANGLES}R2 x:3[0+1]#2 = x:3[2+1]#2\nR2 x:3[0+1]#2 = c:1\nR2 c:1 = s:1"
+                "R1 x:1 = y:1\nR1 x:2 = y:2\nR1 x:3 = y:3\n{ANGLES}{APART}R2 x:3[0+1]#2 = x:3[2+1]#2\nR2 x:3[0+1]#2 = c:1\nR2 c:1 = s:1"
             ),
         );
         check_relation(
             &text("n,5,12", "interleaved=1"),
             &format!(
                 "R1 x:1 = y:1\nR1 x:2 = y:2\nH1 x:2 = $0(3) x $1(4)
-                 {ANGLES}R2 $1(4)[0+2]#2 = $1(4)[1+2]#2\nR2 $1(4)[0+2]#2 = c:1\nR2 c:1 = s:1"
+                 {ANGLES}{PACKED}R2 $1(4)[0+2]#2 = $1(4)[1+2]#2\nR2 $1(4)[0+2]#2 = c:1\nR2 c:1 = s:1"
             ),
         );
         check_shape(&text("n,5,12", ""), "float[n,5,12]");
@@ -127,11 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn r4_positions_that_are_counted_stay() {
+        let text = text("n,5,12", "").replace("int64[n,5] p", "int64[1] p");
+        check_relation(
+            &text,
+            "R1 x:1 = y:1\nR1 x:2 = y:2\nH1 x:2 = $0(3) x $1(4)
+                 freeze c:0: indexed by data\nfreeze s:0: indexed by data\nfreeze x:1: positions are counted
+                 R2 $1(4)[0+1]#2 = $1(4)[2+1]#2\nR2 $1(4)[0+1]#2 = c:1\nR2 c:1 = s:1",
+        );
+    }
+
+    #[test]
     fn r3_heads_that_are_rotated_in_part_keep_their_size() {
         let frozen = ["x:3", "c:0", "c:1", "s:0", "s:1"].map(|a| format!("freeze {a}: rotated in part\n")).concat();
         check_relation(
             &text("n,3,5,8", "rotary_embedding_dim=4"),
-            &format!("R1 x:1 = y:1\nR1 x:2 = y:2\nR1 x:3 = y:3\n{ANGLES}{frozen}"),
+            &format!("R1 x:1 = y:1\nR1 x:2 = y:2\nR1 x:3 = y:3\n{ANGLES}{APART}{frozen}"),
         );
     }
 }

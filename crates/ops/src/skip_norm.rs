@@ -3,7 +3,8 @@
 //!  R1  The last axis of every operand and result is frozen: the statistics are taken over it.
 //!  R2  `Skip…`: the other axes are those of x; a skip is broadcast from the right. The statistics have length 1 at the
 //!      end, the sum has the shape of x.
-//!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids.
+//!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids. Positions that are
+//!      not given are counted, and so are those that a mask shows: frozen.
 
 use crate::broadcast;
 use crate::form::{dims, freeze, freeze_all, like, normalised, positive_rank, tie, tie_same};
@@ -62,6 +63,10 @@ fn relate_skip(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 /// Places of the hidden size: the tables and what scales their sum.
 const TABLES: [usize; 3] = [2, 3, 4];
 const PARAMETERS: [usize; 2] = [5, 6];
+/// Table of the positions, the mask and the positions themselves.
+const POSITION_TABLE: usize = 3;
+const MASK: usize = 7;
+const POSITIONS: usize = 8;
 
 fn embed_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let (ids, words) = (dims(node, 0)?, node.need_input(2)?);
@@ -94,6 +99,10 @@ fn relate_embed(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     }
     if let Some(mask) = node.output(1) {
         tie(r, (&ids, 0), (&mask, 0), "R3");
+    }
+    let counted = node.input(POSITION_TABLE).is_some() && node.input(POSITIONS).is_none();
+    if counted || node.input(MASK).is_some() && node.output(1).is_some() {
+        freeze(r, &ids, [1], &Reason::Rule("positions are counted"));
     }
     Ok(())
 }
@@ -151,7 +160,8 @@ mod tests {
                  freeze g:0: {why}
                  freeze b:0: {why}
                  R3 ids:1 = y:1
-                 freeze y:2: {why}"
+                 freeze y:2: {why}
+                 freeze ids:1: positions are counted"
             ),
         );
         check_shape(&text, "float[n,3,6]; int32[n]; float[n,3,6]");

@@ -187,10 +187,12 @@ fn damaged_texts_never_panic() {
             if text.lines().any(|l| l.starts_with('<')) { "" } else { "<ir_version: 10, opset_import: [\"\" : 18]>\n" };
         texts.push(header.to_string() + &text);
     }
+    let pieces = sparsec_testkit::snippets();
+    let pieces: Vec<_> = pieces.iter().collect();
     each(number("SPARSEC_DAMAGE", CASES), "texts", |draw, seed| {
         let text = if below(draw, 2) == 0 {
             let at = draw.bits() % 1000;
-            sparsec_testkit::full(&sparsec_testkit::random_model(at, 1 + below(draw, 8)))
+            sparsec_testkit::full(&sparsec_testkit::random_model(at, 1 + below(draw, 8), &pieces))
         } else {
             texts[below(draw, texts.len())].clone()
         };

@@ -10,10 +10,12 @@
 mod fixture;
 mod random;
 mod snapshot;
+mod snippet;
 
 pub use fixture::{Fixture, fixture, fixtures, workspace};
-pub use random::{Random, random_inputs, random_model};
+pub use random::{Random, model_of, random_inputs, random_model};
 pub use snapshot::snapshot;
+pub use snippet::{Snippet, snippets};
 
 use sparsec_ir::Model;
 use sparsec_ir::text::{PrintOptions, TextError, Weights, parse_model, print_model};

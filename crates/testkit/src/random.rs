@@ -8,11 +8,14 @@
 mod attention;
 mod build;
 mod image;
+mod piece;
 mod sequence;
 mod spelling;
 
+use crate::{OPSET, Snippet};
 use build::{Builder, Kind, Value};
 use sparsec_ir::{Attr, Dim, Draw, ElemType, Model, Tensor, Type, ValueId};
+use std::collections::BTreeSet;
 
 /// Choices from a seeded stream of numbers.
 #[derive(Clone, Debug)]
@@ -50,9 +53,12 @@ impl Random {
     }
 }
 
-/// The model of `seed` after `steps` steps, at operator set [`OPSET`](crate::OPSET).
-pub fn random_model(seed: u64, steps: usize) -> Model {
+/// The model of `seed` after `steps` steps. Some of them add one of `pieces`: those for the operator set of the model,
+/// which is drawn from theirs.
+pub fn random_model(seed: u64, steps: usize, pieces: &[&Snippet]) -> Model {
     let mut b = Builder::new(seed);
+    b.version = version(&mut b.random, pieces);
+    let pieces: Vec<&Snippet> = pieces.iter().copied().filter(|p| p.fits(b.version)).collect();
     let mut pool = vec![input(&mut b)];
     for step in 1..=steps as u64 {
         b.restart(seed, step);
@@ -62,15 +68,49 @@ pub fn random_model(seed: u64, steps: usize) -> Model {
         // The latest value mostly, so that graphs are deep.
         let back = if b.random.chance(75) { 0 } else { b.random.below(pool.len() as u64) as usize };
         let from = pool[pool.len() - 1 - back].clone();
-        let made = match from.kind() {
-            Kind::Image => image::step(&mut b, &from, &pool),
-            Kind::Sequence => sequence::step(&mut b, &from, &pool),
-            Kind::Vector => sequence::vector_step(&mut b, &from, &pool),
+        let made = if !pieces.is_empty() && b.random.chance(PIECES) {
+            let piece = b.random.pick(&pieces);
+            let mut first = Some(from);
+            piece::add(&mut b, piece, &mut |b| {
+                let any = b.random.below(pool.len() as u64) as usize;
+                first.take().unwrap_or_else(|| pool[any].clone())
+            })
+        } else {
+            match from.kind() {
+                Kind::Image => image::step(&mut b, &from, &pool),
+                Kind::Sequence => sequence::step(&mut b, &from, &pool),
+                Kind::Vector => sequence::vector_step(&mut b, &from, &pool),
+            }
         };
         pool.extend(made);
     }
     b.restart(seed, 0);
     finish(b, &pool)
+}
+
+/// How many of a hundred steps add a piece.
+const PIECES: u64 = 35;
+
+/// The operator set of a random model: one that `pieces` are written for, [`OPSET`] at least.
+fn version(random: &mut Random, pieces: &[&Snippet]) -> i64 {
+    let all: BTreeSet<i64> = pieces.iter().map(|p| p.version()).filter(|v| *v > OPSET).chain([OPSET]).collect();
+    random.pick(&all.into_iter().collect::<Vec<_>>())
+}
+
+/// A piece between weights that all its axes can be cut with: a layer in front of each float input and one behind each
+/// result.
+pub fn model_of(piece: &Snippet) -> Model {
+    let mut b = Builder::new(0);
+    b.version = piece.version();
+    let ty = Type::Tensor { elem: ElemType::F32, shape: Some(vec![Dim::sym("n"), Dim::from(5)]) };
+    let x = Value { id: b.graph.add_input("x", ty), dims: vec![5] };
+    let made = piece::add(&mut b, piece, &mut |_| x.clone());
+    for value in made {
+        // Other sizes than any piece has, so that there is always a layer.
+        let y = piece::fit(&mut b, &value, &[31]);
+        b.outputs.push(y.id);
+    }
+    b.into_model()
 }
 
 /// Random inputs for `model` with every symbol of its inputs bound to `batch`.
@@ -136,9 +176,7 @@ fn finish(mut b: Builder, pool: &[Value]) -> Model {
         let id = if b.graph.producer(value.id).is_none() { b.op("Identity", &[value.id], &[]) } else { value.id };
         b.outputs.push(id);
     }
-    let (mut graph, outputs) = (b.graph, b.outputs);
-    graph.set_outputs(&outputs);
-    Model::new(graph, 10, crate::OPSET)
+    b.into_model()
 }
 
 #[cfg(test)]
@@ -147,15 +185,19 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_graph_and_more_steps_extend_it() {
-        let text = |steps| crate::full(&random_model(7, steps));
-        assert_eq!(text(5), text(5));
-        assert!(random_model(7, 6).graph.nodes().count() > random_model(7, 3).graph.nodes().count());
+        let pieces = crate::snippets();
+        let pieces: Vec<&Snippet> = pieces.iter().collect();
+        let model = |steps| random_model(7, steps, &pieces);
+        assert_eq!(crate::full(&model(5)), crate::full(&model(5)));
+        assert!(model(6).graph.nodes().count() > model(3).graph.nodes().count());
     }
 
     #[test]
     fn graphs_are_well_formed() {
+        let pieces = crate::snippets();
+        let pieces: Vec<&Snippet> = pieces.iter().collect();
         for seed in 0..200 {
-            let model = random_model(seed, 10);
+            let model = random_model(seed, 10, &pieces);
             let faults = sparsec_ir::verify(&model);
             assert!(faults.is_ok(), "seed {seed}: {faults:?}\n{}", crate::summary(&model));
         }

@@ -1,7 +1,7 @@
 //! Single cases of removal: what follows a cut, and what is refused.
 
 mod give_up;
-mod microsoft;
+mod operators;
 mod quantised;
 
 use crate::common::{Subject, Verdict, runtimes};

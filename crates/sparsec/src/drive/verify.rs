@@ -48,7 +48,7 @@ pub fn verify(
     runtime: &dyn Runtime,
     inputs: &[Tensor],
 ) -> Result<(Comparison, Comparison), DriveError> {
-    let restored = restore(&dense.model, &dense.facts, pruned, &dense.channels, removal)?;
+    let restored = restore(&dense.model, &dense.facts, &dense.table, pruned, &dense.channels, removal)?;
     let masked = mask(&restored, &dense.facts, &dense.channels, removal)?;
     let (left, right) = (run(&masked, runtime, inputs)?, run(pruned, runtime, inputs)?);
     let effect = difference(&dense.model, &run(&dense.model, runtime, inputs)?, &right)?;

@@ -1,7 +1,8 @@
 //! What the blocks share: a graph under construction, its random stream, and weights.
 
 use super::Random;
-use sparsec_ir::{Attr, Graph, Node, Tensor, ValueId};
+use crate::OPSET;
+use sparsec_ir::{Attr, Graph, Model, Node, OpsetImport, Tensor, ValueId};
 
 /// A float value; `dims` leaves out axis 0, the batch.
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub(super) struct Builder {
     pub(super) graph: Graph,
     pub(super) random: Random,
     pub(super) outputs: Vec<ValueId>,
+    /// Version of ONNX's operator set.
+    pub(super) version: i64,
+    /// Other operator sets.
+    pub(super) opsets: Vec<OpsetImport>,
     /// Matrices made so far, for sharing.
     matrices: Vec<(Vec<u64>, ValueId)>,
 }
@@ -53,7 +58,15 @@ pub(super) struct Builder {
 impl Builder {
     pub(super) fn new(seed: u64) -> Self {
         let random = Random::new(seed);
-        Self { graph: Graph::new("random"), random, outputs: Vec::new(), matrices: Vec::new() }
+        let graph = Graph::new("random");
+        Self { graph, random, outputs: Vec::new(), version: OPSET, opsets: Vec::new(), matrices: Vec::new() }
+    }
+    /// The model of the graph.
+    pub(super) fn into_model(mut self) -> Model {
+        self.graph.set_outputs(&self.outputs);
+        let mut model = Model::new(self.graph, 10, self.version);
+        model.opsets.extend(self.opsets);
+        model
     }
     /// Starts the stream of one step.
     pub(super) fn restart(&mut self, seed: u64, step: u64) {

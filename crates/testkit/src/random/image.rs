@@ -34,9 +34,9 @@ pub(super) fn step(b: &mut Builder, x: &Value, pool: &[Value]) -> Vec<Value> {
         10 | 11 => vec![with_constant(b, x)],
         12 => {
             let middle = conv(b, x, c, 1);
-            let id = b.op("Add", &[x.id, middle.id], &[]);
-            let id = b.activate(id);
-            vec![x.same(id)]
+            let sum = if middle.dims == x.dims { b.op("Add", &[x.id, middle.id], &[]) } else { middle.id };
+            let id = b.activate(sum);
+            vec![middle.same(id)]
         }
         13 => vec![squeeze_excite(b, x)],
         14 => match b.partner(x, pool, 0) {
