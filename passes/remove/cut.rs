@@ -103,7 +103,7 @@ pub fn remove(
     if removal.is_empty() {
         return Ok(model.clone());
     }
-    let model = &drop_branches(model, channels, removal);
+    let model = &*drop_branches(model, channels, removal);
     let mut out = model.clone();
     let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
     for (v, value) in model.graph.values() {
@@ -217,18 +217,27 @@ fn gather(tensor: &Tensor, kept: impl Fn(usize) -> Option<Vec<u32>>) -> Result<O
 /// that count from the end keep their meaning.
 fn translate(model: &mut Model, (node, operand): (NodeId, usize), len: u64, kept: &[u32]) -> Option<NodeId> {
     let value = model.graph.node(node).inputs.get(operand).copied().flatten()?;
-    let place = |i: u64| kept.binary_search(&u32::try_from(i).ok()?).ok();
-    let places: Vec<i64> = (0..len).map(|i| place(i).unwrap_or(0) as i64).collect();
     let name = model.graph.value(value).name.clone();
-    let table = model.graph.add_constant(&format!("{name}_places"), Tensor::i64(&[len], &places));
-    let lookup = Node::new(GATHER).input(table).input(value).attr("axis", Attr::Int(0));
-    let lookup = model.graph.add_node(lookup, &[&format!("{name}_translated")]);
+    let table = model.graph.add_constant(&format!("{name}_places"), Tensor::i64(&[len], &places(len, kept)));
+    let lookup = pick(model, (table, 0), value, &format!("{name}_translated"));
     model.graph.set_operand(node, operand, model.graph.node(lookup).outputs[0]);
     Some(lookup)
 }
 
+/// Where each index of an axis of `len` is among those that are kept; 0 for what left.
+pub(super) fn places(len: u64, kept: &[u32]) -> Vec<i64> {
+    let place = |i: u64| kept.binary_search(&u32::try_from(i).ok()?).ok();
+    (0..len).map(|i| place(i).unwrap_or(0) as i64).collect()
+}
+
 /// The operator that picks entries of a table or an axis.
-pub(super) const GATHER: &str = "Gather";
+const GATHER: &str = "Gather";
+
+/// A node that picks entries `at` of an axis of a value.
+pub(super) fn pick(model: &mut Model, (from, axis): (ValueId, usize), at: ValueId, name: &str) -> NodeId {
+    let node = Node::new(GATHER).input(from).input(at).attr("axis", Attr::Int(axis as i64));
+    model.graph.add_node(node, &[name])
+}
 
 fn become_gather(model: &mut Model, id: NodeId, axis: usize, indices: &[i64]) {
     let name = format!("{}_indices", model.graph.label(id));

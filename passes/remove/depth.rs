@@ -17,13 +17,14 @@
 use crate::canonicalise::replaceable;
 use sparsec_analysis::{Channels, Removal};
 use sparsec_ir::{Attrs, Def, Graph, Model, NodeId, Use, ValueId};
+use std::borrow::Cow;
 
 /// The operator that passes its operand on: where a name cannot be taken by what is left of a sum.
 const IDENTITY: &str = "Identity";
 
 /// The model without the branches that `removal` drops. `channels` are those of `model`.
-pub fn drop_branches(model: &Model, channels: &Channels, removal: &Removal) -> Model {
-    let mut out = model.clone();
+pub fn drop_branches<'m>(model: &'m Model, channels: &Channels, removal: &Removal) -> Cow<'m, Model> {
+    let mut out = Cow::Borrowed(model);
     for &branch in removal.dropped() {
         let term = channels.branches[branch].term;
         // It may have gone with a branch that it lies in; the sum may have become part of another.
@@ -31,8 +32,9 @@ pub fn drop_branches(model: &Model, channels: &Channels, removal: &Removal) -> M
             continue;
         };
         let (sum, operand) = (*sum, *operand);
-        take_out(&mut out.graph, sum, operand);
-        sweep(&mut out.graph, term);
+        let graph = &mut out.to_mut().graph;
+        take_out(graph, sum, operand);
+        sweep(graph, term);
     }
     out
 }

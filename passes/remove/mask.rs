@@ -8,7 +8,7 @@
 //! A branch that is dropped is zeros in the sum that it is a term of.
 //! On any input the pruned model must equal the masked one on the slots that stay, hence on every output.
 
-use super::cut::{GATHER, RemoveError};
+use super::cut::{RemoveError, pick, places};
 use super::depth::drop_branches;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal, infer, node_ref};
 use sparsec_ir::{
@@ -145,8 +145,7 @@ fn on_what_stays(
         let uses = out.graph.value(value).uses.clone();
         let mut whole = value;
         for (axis, kept) in cuts(value) {
-            let len = facts.get(value).size(axis).unwrap_or(0) as u32;
-            let places: Vec<i64> = (0..len).map(|i| kept.binary_search(&i).unwrap_or(0) as i64).collect();
+            let places = places(facts.get(value).size(axis).unwrap_or(0), &kept);
             whole = picked(out, whole, axis, &places, "spread");
         }
         if whole != value {
@@ -164,8 +163,7 @@ fn on_what_stays(
 fn picked(model: &mut Model, value: ValueId, axis: usize, indices: &[i64], what: &str) -> ValueId {
     let name = format!("{}_{what}", model.graph.value(value).name);
     let at = model.graph.add_constant(&format!("{name}_at"), Tensor::i64(&[indices.len() as u64], indices));
-    let pick = Node::new(GATHER).input(value).input(at).attr("axis", Attr::Int(axis as i64));
-    let pick = model.graph.add_node(pick, &[&name]);
+    let pick = pick(model, (value, axis), at, &name);
     model.graph.node(pick).outputs[0].expect("the result was named")
 }
 

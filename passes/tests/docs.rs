@@ -4,10 +4,11 @@
 mod recovered;
 
 use recovered::recovered;
-use sparsec_ir::Model;
-use sparsec_ir::verify;
+use sparsec_analysis::{Channels, Removal, channels, infer};
+use sparsec_ir::{Facts, Model, OpTable, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::recover::RecoverOptions;
+use sparsec_passes::remove::{drop_branches, remove};
 use sparsec_passes::{ALL, Changed, Manager, PassDef, Stage};
 use sparsec_testkit::{full, model, workspace};
 use std::fs;
@@ -43,39 +44,37 @@ fn documentation_of_passes_is_true() {
     }
 }
 
-#[test]
-fn documentation_of_removal_is_true() {
-    let file = workspace().join("passes/remove/cut.rs");
-    let source = fs::read_to_string(&file).expect("the file is there");
+/// Checks the blocks of a file of `passes/remove`: what `cut` makes of the first is the second.
+fn cut_as_documented(file: &str, cut: impl Fn(&Model, &Facts, &OpTable, &Channels) -> Model) {
+    let source = fs::read_to_string(workspace().join("passes/remove").join(file)).expect("the file is there");
     let part = |kind| block(&source, kind).expect("the file has both blocks");
     let (before, after) = (model(&part("before")), model(&part("after")));
     let table = sparsec_ops::table();
-    let facts = sparsec_analysis::infer(&before, &table).facts;
-    let channels = sparsec_analysis::channels(&before, &facts, &table);
-    let group = &channels.groups[channels.group("w1:0").expect("the group is there")];
-    let mut removal = sparsec_analysis::Removal::none(&channels);
-    removal.set(group.units[1], true);
-    let cut = sparsec_passes::remove::remove(&before, &facts, &table, &channels, &removal).expect("the plan fits");
+    let facts = infer(&before, &table).facts;
+    let cut = cut(&before, &facts, &table, &channels(&before, &facts, &table));
     assert_eq!(verify(&cut), Ok(()));
     assert_eq!(full(&cut), full(&after));
 }
 
 #[test]
+fn documentation_of_removal_is_true() {
+    cut_as_documented("cut.rs", |before, facts, table, channels| {
+        let group = &channels.groups[channels.group("w1:0").expect("the group is there")];
+        let mut removal = Removal::none(channels);
+        removal.set(group.units[1], true);
+        remove(before, facts, table, channels, &removal).expect("the plan fits")
+    });
+}
+
+#[test]
 fn documentation_of_dropping_is_true() {
-    let file = workspace().join("passes/remove/depth.rs");
-    let source = fs::read_to_string(&file).expect("the file is there");
-    let part = |kind| block(&source, kind).expect("the file has both blocks");
-    let (before, after) = (model(&part("before")), model(&part("after")));
-    let table = sparsec_ops::table();
-    let facts = sparsec_analysis::infer(&before, &table).facts;
-    let channels = sparsec_analysis::channels(&before, &facts, &table);
-    let ids: Vec<&str> = channels.branches.iter().map(|b| b.id.as_str()).collect();
-    assert_eq!(ids, ["t"]);
-    let mut removal = sparsec_analysis::Removal::none(&channels);
-    removal.set_branch(0, true);
-    let cut = sparsec_passes::remove::drop_branches(&before, &channels, &removal);
-    assert_eq!(verify(&cut), Ok(()));
-    assert_eq!(full(&cut), full(&after));
+    cut_as_documented("depth.rs", |before, _, _, channels| {
+        let ids: Vec<&str> = channels.branches.iter().map(|b| b.id.as_str()).collect();
+        assert_eq!(ids, ["t"]);
+        let mut removal = Removal::none(channels);
+        removal.set_branch(0, true);
+        drop_branches(before, channels, &removal).into_owned()
+    });
 }
 
 #[test]

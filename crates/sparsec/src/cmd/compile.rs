@@ -174,8 +174,7 @@ impl Job<'_> {
         if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
         }
-        let mut notes = self.conceded(&decision.removal);
-        notes.extend(Names::of(&self.dense.model.graph).dropped(self.dense, &decision.removal));
+        let notes = self.says_of_cut(&decision.removal);
         let outcome = Outcome {
             decision,
             cut,
@@ -299,7 +298,7 @@ impl Job<'_> {
         }
         let metrics = yardstick.as_ref().zip(best.score.as_ref());
         let metrics = metrics.map(|(y, after)| (y.metric, y.dense, *after));
-        let mut notes = self.conceded(&best.decision.removal);
+        let mut notes = self.says_of_cut(&best.decision.removal);
         notes.extend(yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())));
         let outcome = Outcome {
             decision: best.decision,
@@ -342,11 +341,13 @@ impl Job<'_> {
         Ok(best)
     }
 
-    /// What was given up, and where the cut is not exact.
-    fn conceded(&self, removal: &Removal) -> Vec<String> {
+    /// What was given up, where the cut is not exact, and what was dropped whole.
+    fn says_of_cut(&self, removal: &Removal) -> Vec<String> {
         let graph = &self.dense.model.graph;
         let names = Names::of(graph);
-        self.dense.conceded(removal, &|n| names.node(graph, n))
+        let mut lines = self.dense.conceded(removal, &|n| names.node(graph, n));
+        lines.extend(names.dropped(self.dense, removal));
+        lines
     }
 
     /// Which samples a limit on the loss was judged by.
