@@ -24,6 +24,8 @@ pub struct DataOptions {
     pub scales: Vec<(Option<String>, f64)>,
     /// Read no more samples than this.
     pub max_samples: Option<u64>,
+    /// Arrays of an `.npz` beside the inputs and labels, of one value a sample, which sort samples into slices.
+    pub columns: Vec<String>,
     /// How a folder of images becomes samples.
     pub image: Option<ImageOptions>,
 }
@@ -36,6 +38,8 @@ pub struct Dataset {
     /// For each input: whether the samples' axis is none of the model's, so that a run takes one sample without it.
     stacked: Vec<bool>,
     label: Option<Tensor>,
+    /// Names and values of the columns that were asked for.
+    columns: Vec<(String, Vec<String>)>,
     samples: u64,
     fixed_batch: Option<u64>,
     notes: Vec<Note>,
@@ -67,7 +71,7 @@ impl Dataset {
         let slots = load::slots(model)?;
         let scales = load::scales(&slots, &opts.scales)?;
         let found = load::read(path, &slots, opts)?;
-        found.into_iter().map(|f| check::check(path, &slots, &scales, f)).collect()
+        found.into_iter().map(|f| check::check(path, &slots, (&scales, &opts.columns), f)).collect()
     }
 
     /// Names and samples of the inputs, in the order of the graph's; the first axis is that of the samples.
@@ -77,6 +81,10 @@ impl Dataset {
     /// Labels, first axis samples, if there are any.
     pub fn label(&self) -> Option<&Tensor> {
         self.label.as_ref()
+    }
+    /// The columns that were asked for: name, and the value of each sample as people write it.
+    pub fn columns(&self) -> &[(String, Vec<String>)] {
+        &self.columns
     }
     /// Number of samples, at least one.
     pub fn samples(&self) -> u64 {
@@ -131,16 +139,19 @@ impl Dataset {
         (!held.is_empty() && !kept.is_empty()).then(|| (self.pick(&kept), self.pick(&held)))
     }
     fn rows(&self, range: Range<u64>) -> Self {
-        self.map(range.end - range.start, |t| rows(t, range.clone()))
+        let words = |w: &[String]| w[range.start as usize..range.end as usize].to_vec();
+        self.map(range.end - range.start, |t| rows(t, range.clone()), words)
     }
     fn pick(&self, keep: &[u32]) -> Self {
-        self.map(keep.len() as u64, |t| t.gather(0, keep).expect("samples are not strings"))
+        let words = |w: &[String]| keep.iter().map(|k| w[*k as usize].clone()).collect();
+        self.map(keep.len() as u64, |t| t.gather(0, keep).expect("samples are not strings"), words)
     }
-    fn map(&self, samples: u64, f: impl Fn(&Tensor) -> Tensor) -> Self {
+    fn map(&self, samples: u64, f: impl Fn(&Tensor) -> Tensor, words: impl Fn(&[String]) -> Vec<String>) -> Self {
         Self {
             inputs: self.inputs.iter().map(|(n, t)| (n.clone(), f(t))).collect(),
             stacked: self.stacked.clone(),
             label: self.label.as_ref().map(&f),
+            columns: self.columns.iter().map(|(n, w)| (n.clone(), words(w))).collect(),
             samples,
             fixed_batch: self.fixed_batch,
             notes: self.notes.clone(),

@@ -1,6 +1,7 @@
 //! `report.html`: one file, no scripts, nothing to load.
 
 use crate::chart::{self, KernelChart, KernelRow, MemoryChart, Spark, at};
+use crate::evaluation::{ScoreRow, rows};
 use crate::report::{Better, Frozen, Group, Metric, Report};
 use crate::{ReportError, text};
 use askama::Template;
@@ -36,6 +37,7 @@ struct Page {
     frozen: Vec<[String; 4]>,
     frozen_left_out: usize,
     limits: Vec<LimitRow>,
+    scores: Vec<ScoreRow>,
     warnings: Vec<String>,
     notes: Vec<String>,
     provenance: Vec<[String; 2]>,
@@ -126,6 +128,7 @@ impl Page {
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
             frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
+            scores: rows(&r.evaluations),
             warnings: r.warnings.iter().map(|w| text::clean(w)).collect(),
             notes: r.notes.iter().map(|n| text::clean(n)).collect(),
             provenance: r.runtimes.iter().map(|u| [text::clean(&u.name), text::clean(&u.used_for)]).collect(),

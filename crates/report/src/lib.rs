@@ -11,11 +11,13 @@
 mod chart;
 mod convert;
 mod error;
+mod evaluation;
 mod html;
 mod report;
 mod text;
 
 pub use error::ReportError;
+pub use evaluation::{ClassCompared, Compared, Ends, Evaluation, Part};
 pub use html::page;
 pub use report::{
     Better, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment, Node, Report, RuntimeUse, SCHEMA, Side,

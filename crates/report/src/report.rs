@@ -1,6 +1,6 @@
 //! The form of `report.json`: plain data, its own types, no clock in it.
 
-use crate::ReportError;
+use crate::{Evaluation, ReportError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,6 +26,9 @@ pub struct Report {
     pub after: Side,
     /// What was asked for.
     pub limits: Vec<Limit>,
+    /// How well the model does on each evaluation set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<Evaluation>,
     /// Groups of channels, cut or not.
     pub groups: Vec<Group>,
     /// Axes that can never shrink.

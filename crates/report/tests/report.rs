@@ -1,8 +1,8 @@
 //! Reports as files: the JSON, the page, and names that mean harm.
 
 use sparsec_report::{
-    Better, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment, Node, Report, ReportError, RuntimeUse,
-    SCHEMA, Side, TargetInfo, Tool, page,
+    Better, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment,
+    Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
 };
 use sparsec_testkit::snapshot;
 
@@ -50,6 +50,11 @@ fn side(scale: f64, metric: f64) -> Side {
     }
 }
 
+fn compared(samples: u64, before: f64, after: f64, low: f64) -> Compared {
+    let drop = before - after;
+    Compared { samples, before, after, drop, interval: Some(Ends { low, high: 2.0 * drop - low }) }
+}
+
 fn sample() -> Report {
     Report {
         schema: SCHEMA.to_string(),
@@ -63,6 +68,18 @@ fn sample() -> Report {
             Limit { name: "latency".to_string(), asked: 0.8, reached: 0.75, unit: "ms".to_string(), met: true },
             Limit { name: "memory".to_string(), asked: 1e6, reached: 1.5e6, unit: "B".to_string(), met: false },
         ],
+        evaluations: vec![Evaluation {
+            set: "night".to_string(),
+            weight: 1.0,
+            metric: "top1".to_string(),
+            unit: "points".to_string(),
+            total: compared(400, 90.0, 85.0, 2.5),
+            slices: vec![Part { name: "rain=yes".to_string(), compared: compared(40, 80.0, 77.5, -2.5) }],
+            classes: vec![
+                ClassCompared { class: 0, elements: 200, before: 90.0, after: 91.0 },
+                ClassCompared { class: 1, elements: 200, before: 90.0, after: 79.0 },
+            ],
+        }],
         groups: vec![Group {
             id: "conv1.w:0".to_string(),
             title: "conv1".to_string(),

@@ -17,6 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod samples;
+mod scores;
 pub(crate) mod sensitivity;
 pub(crate) mod sizes;
 pub(crate) mod slot;

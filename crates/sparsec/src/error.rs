@@ -357,6 +357,9 @@ impl CliError {
             Self::Data(DataError::NoPreprocessing { .. }) => {
                 Some("pass `--image resize=256,crop=224,mean=0.485:0.456:0.406,std=0.229:0.224:0.225`, or as the model was trained".into())
             }
+            Self::Data(DataError::NoColumn { column, .. }) => {
+                Some(format!("store an array `{column}` in the `.npz`, a number or a text for each sample").into())
+            }
             Self::Data(DataError::TooLarge { .. }) => Some("pass `--max-samples N`".into()),
             Self::Data(DataError::ImageSize { .. } | DataError::CropTooLarge { .. }) => {
                 Some("state `resize` (the shorter side) and `crop` in `--image`".into())
@@ -524,6 +527,7 @@ fn data_code(e: &DataError) -> &'static str {
         | DataError::Duplicate { .. }
         | DataError::Unnamed { .. }
         | DataError::NoInputs
+        | DataError::NoColumn { .. }
         | DataError::InputType { .. } => "S0203",
         DataError::Types { .. } | DataError::ScaledIntegers { .. } | DataError::Range { .. } => "S0204",
         DataError::NoSampleAxis { .. } | DataError::Rank { .. } | DataError::Size { .. } => "S0205",

@@ -229,6 +229,7 @@ mod tests {
             recorded("compile"),
             [
                 "metric",
+                "slice",
                 "keep",
                 "max_latency",
                 "max_memory",

@@ -1,6 +1,7 @@
 //! Values on the command line, each with an error that says what would do.
 
 use sparsec_calib::data::ImageOptions;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -153,6 +154,33 @@ impl FromStr for Scale {
     }
 }
 
+/// Samples to evaluate on: `PATH`, or `NAME=PATH` or `NAME:WEIGHT=PATH`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EvalSet {
+    /// Name; that of the file where none is given.
+    pub(crate) name: String,
+    /// Weight in the mean over several sets.
+    pub(crate) weight: f64,
+    /// File or folder.
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for EvalSet {
+    type Err = ValueError;
+    fn from_str(s: &str) -> Result<Self, ValueError> {
+        // What does not look like a name is part of a path that holds `=`.
+        let is_name = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
+        let named = s.split_once('=').map(|(head, path)| (head.split_once(':').unwrap_or((head, "1")), path));
+        let Some(((name, weight), path)) = named.filter(|((name, _), _)| is_name(name)) else {
+            let name = Path::new(s).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Self { name, weight: 1.0, path: s.into() });
+        };
+        let wanted = "`NAME:WEIGHT=SAMPLES`, the weight a number above 0";
+        let weight = number(weight).filter(|w| *w > 0.0).ok_or(ValueError::Range { wanted })?;
+        Ok(Self { name: name.to_string(), weight, path: path.into() })
+    }
+}
+
 /// `sequence=128`.
 pub(crate) fn dim(s: &str) -> Result<(String, u64), ValueError> {
     let parsed = s.rsplit_once('=').and_then(|(name, n)| Some((name.to_string(), n.parse().ok()?)));
@@ -219,6 +247,18 @@ mod tests {
         assert_eq!("x=-1/2".parse(), scale(Some("x"), -0.5));
         for s in ["", "x=", "x=1/0", "0", "1/2/3", "nan"] {
             assert!(s.parse::<Scale>().is_err(), "{s}");
+        }
+    }
+
+    #[test]
+    fn evaluation_sets_have_a_name_and_a_weight() {
+        let set = |name: &str, weight, path: &str| Ok(EvalSet { name: name.to_string(), weight, path: path.into() });
+        assert_eq!("a/val.npz".parse(), set("val.npz", 1.0, "a/val.npz"));
+        assert_eq!("night=a=b.npz".parse(), set("night", 1.0, "a=b.npz"));
+        assert_eq!("night:0.5=b.npz".parse(), set("night", 0.5, "b.npz"));
+        assert_eq!("./a=b.npz".parse(), set("a=b.npz", 1.0, "./a=b.npz"));
+        for s in ["night:0=b", "night:x=b", "night:=b"] {
+            assert!(s.parse::<EvalSet>().is_err(), "{s}");
         }
     }
 

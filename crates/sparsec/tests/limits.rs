@@ -118,3 +118,91 @@ fn a_size_for_an_axis_that_no_input_has_is_refused_with_those_there_are() {
     let args = ["estimate", text(&m), "--target", "generic-x86", "--dim", "M=3"];
     fails(&args, 2, "error[S0226]: no input has an open axis `M`; there is `N`");
 }
+
+/// Samples with labels of four classes, and a column that is 0 for every third sample.
+fn labelled(dir: &TempDir, name: &str, count: u64) -> PathBuf {
+    let path = dir.path().join(name);
+    let mut z = NpzWriter::create(&path).unwrap();
+    let mut put = |name: &str, shape: &[u64], values: &mut dyn Iterator<Item = f32>| {
+        let mut w = z.array(name, FileOptions::default()).unwrap().default_dtype().shape(shape).begin_nd().unwrap();
+        w.extend(values).unwrap();
+        w.finish().unwrap();
+    };
+    put("x", &[count, 8], &mut (0..count * 8).map(noise));
+    put("label", &[count], &mut (0..count).map(|i| (i % 4) as f32));
+    put("third", &[count], &mut (0..count).map(|i| (i % 3).min(1) as f32));
+    drop(z);
+    path
+}
+
+#[test]
+fn a_limit_on_the_loss_holds_for_each_set_and_slice() {
+    let dir = TempDir::new().unwrap();
+    let (m, data, out) = (mlp(&dir), samples(&dir, 200, 8, noise), dir.path().join("out"));
+    let (day, night) = (labelled(&dir, "day.npz", 240), labelled(&dir, "night.npz", 60));
+    let sets = [format!("day:3={}", text(&day)), format!("night={}", text(&night))];
+    let run = sparsec(&[
+        "compile",
+        text(&m),
+        "-o",
+        text(&out),
+        "--data",
+        text(&data),
+        "--max-macs",
+        "50%",
+        "--eval",
+        &sets[0],
+        "--eval",
+        &sets[1],
+        "--metric",
+        "top1",
+        "--slice",
+        "third",
+        "--max-drop",
+        "0",
+        "--json",
+    ]);
+    let done: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let names: Vec<&str> = done["limits"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "macs",
+            "drop on day",
+            "drop on day at third=0",
+            "drop on day at third=1",
+            "drop on night",
+            "drop on night at third=0",
+            "drop on night at third=1"
+        ]
+    );
+    let sets = done["evaluations"].as_array().unwrap();
+    let number = |v: &Value| v.as_f64().unwrap();
+    for e in sets {
+        let (total, slices) = (&e["total"], e["slices"].as_array().unwrap());
+        let all: f64 = slices.iter().map(|s| number(&s["after"]) * number(&s["samples"])).sum();
+        assert!((all / number(&total["samples"]) - number(&total["after"])).abs() < 1e-9, "{e}");
+        assert!(number(&total["interval"]["low"]) <= number(&total["drop"]));
+        assert!(number(&total["interval"]["high"]) >= number(&total["drop"]));
+        assert_eq!(e["classes"].as_array().unwrap().len(), 4);
+    }
+    // The headline is the mean by weight.
+    let mean = (3.0 * number(&sets[0]["total"]["after"]) + number(&sets[1]["total"]["after"])) / 4.0;
+    assert!((mean - number(&done["after"]["metric"]["value"])).abs() < 1e-9);
+    // Some drop is above 0, and one limit that does not hold fails the whole.
+    let held = done["limits"].as_array().unwrap().iter().all(|l| l["met"] == true);
+    assert_eq!(run.status.code(), Some(if held { 0 } else { 4 }));
+}
+
+#[test]
+fn eval_tells_slices_and_the_drop_from_the_dense_model() {
+    let dir = TempDir::new().unwrap();
+    let (m, data) = (mlp(&dir), labelled(&dir, "day.npz", 240));
+    let arguments =
+        ["eval", text(&m), "--data", text(&data), "--metric", "top1", "--slice", "third", "--dense", text(&m)];
+    let run = sparsec(&arguments);
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(said.contains("nothing lost, which 240 samples cannot tell from nothing"), "{said}");
+    assert!(said.contains("third=0") && said.contains("third=1"), "{said}");
+    fails(&["eval", text(&m), "--data", text(&data), "--metric", "top1", "--slice", "fourth"], 3, "S0203");
+}

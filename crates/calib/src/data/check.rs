@@ -23,10 +23,10 @@ enum Layout {
 pub(super) fn check(
     path: &Path,
     slots: &[Slot<'_>],
-    scales: &[Option<f64>],
+    (scales, columns): (&[Option<f64>], &[String]),
     found: Found,
 ) -> Result<Dataset, DataError> {
-    let Found { inputs, label, mut notes } = found;
+    let Found { inputs, label, columns: values, mut notes } = found;
     let (mut out, mut stacked) = (Vec::new(), Vec::new());
     let mut count: Option<(u64, &str)> = None;
     let mut batch: Option<(u64, &str)> = None;
@@ -64,6 +64,15 @@ pub(super) fn check(
         refuse_non_finite(path, "label", label)?;
     }
     let Some((samples, _)) = count else { return Err(DataError::NoInputs) };
+    if let Some(column) = columns.get(values.len()) {
+        return Err(DataError::NoColumn { path: path.to_path_buf(), column: column.clone() });
+    }
+    for (name, values) in columns.iter().zip(&values).filter(|(_, v)| v.len() as u64 != samples) {
+        let with = slots.first().map_or(String::new(), |s| s.name.to_string());
+        let (path, found, array) = (path.to_path_buf(), values.len() as u64, name.clone());
+        return Err(DataError::Samples { path, array, found, with, expected: samples });
+    }
+    let columns = columns.iter().cloned().zip(values).collect();
     let fixed_batch = batch.map(|(size, _)| size);
     let tail = fixed_batch.map_or(0, |b| samples % b);
     if tail == samples {
@@ -73,7 +82,7 @@ pub(super) fn check(
     if tail > 0 {
         notes.push(Note::Tail { left_out: tail, batch: fixed_batch.unwrap_or(1) });
     }
-    let all = Dataset { inputs: out, stacked, label, samples, fixed_batch, notes };
+    let all = Dataset { inputs: out, stacked, label, columns, samples, fixed_batch, notes };
     Ok(if tail > 0 { all.take(samples - tail) } else { all })
 }
 

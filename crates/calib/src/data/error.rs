@@ -30,6 +30,14 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// A column that samples do not have.
+    #[error("`{}` has no column `{column}` with one value a sample", path.display())]
+    NoColumn {
+        /// File or folder.
+        path: PathBuf,
+        /// Column asked for.
+        column: String,
+    },
     /// Nothing to read.
     #[error("`{}` holds no samples", path.display())]
     Empty {

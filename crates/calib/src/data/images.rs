@@ -91,7 +91,7 @@ pub(super) fn read(folder: &Path, slot: &Slot<'_>, o: &ImageOptions, max: Option
     let labels: Option<Vec<i64>> = files.iter().map(|(_, class)| *class).collect();
     let label = labels.map(|l| Tensor::i64(&[n], &l));
     let notes = if skipped > 0 { vec![Note::Skipped { files: skipped, folder: folder.to_path_buf() }] } else { vec![] };
-    Ok(Found { inputs: vec![input], label, notes })
+    Ok(Found { inputs: vec![input], label, columns: Vec::new(), notes })
 }
 
 /// An image file with its class, where it lies in a folder of one.

@@ -85,6 +85,8 @@ fn names(slots: &[Slot<'_>]) -> Vec<String> {
 pub(super) struct Found {
     pub(super) inputs: Vec<Tensor>,
     pub(super) label: Option<Tensor>,
+    /// The columns that were asked for, in their order.
+    pub(super) columns: Vec<Vec<String>>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -132,10 +134,10 @@ pub(super) fn read(path: &Path, slots: &[Slot<'_>], o: &DataOptions) -> Result<V
             let mut archive = open(path)?;
             match numbered::numbers(&archive, slots) {
                 Some(numbers) => numbered::read(path, &mut archive, &numbers, slots, o.max_samples),
-                None => Ok(vec![read_archive(path, archive, slots, o.max_samples)?]),
+                None => Ok(vec![read_archive(path, archive, slots, (o, o.max_samples))?]),
             }
         }
-        Kind::Npy => Ok(vec![read_file(path, slots, o.max_samples)?]),
+        Kind::Npy => Ok(vec![read_file(path, slots, (o, o.max_samples))?]),
         Kind::Folder => Ok(vec![read_folder(path, slots, o)?]),
         Kind::Image | Kind::Unknown => Err(DataError::Format { path: path.to_path_buf() }),
     }
@@ -146,9 +148,7 @@ fn read_folder(folder: &Path, slots: &[Slot<'_>], o: &DataOptions) -> Result<Fou
     let arrays: Vec<&PathBuf> = files.iter().filter(|f| matches!(kind(f), Kind::Npz | Kind::Npy)).collect();
     let pictures = files.iter().any(|f| matches!(kind(f), Kind::Image | Kind::Folder));
     match (arrays.first(), pictures) {
-        (Some(first), false) if arrays.iter().all(|f| kind(f) == kind(first)) => {
-            read_files(folder, &arrays, slots, o.max_samples)
-        }
+        (Some(first), false) if arrays.iter().all(|f| kind(f) == kind(first)) => read_files(folder, &arrays, slots, o),
         (Some(_), _) => Err(DataError::MixedFolder { path: folder.to_path_buf() }),
         (None, false) => Err(DataError::Empty { path: folder.to_path_buf() }),
         (None, true) => {
@@ -165,16 +165,17 @@ fn read_folder(folder: &Path, slots: &[Slot<'_>], o: &DataOptions) -> Result<Fou
 }
 
 /// Reads files one after another until there are enough samples, and joins them.
-fn read_files(folder: &Path, files: &[&PathBuf], slots: &[Slot<'_>], max: Option<u64>) -> Result<Found, DataError> {
+fn read_files(folder: &Path, files: &[&PathBuf], slots: &[Slot<'_>], o: &DataOptions) -> Result<Found, DataError> {
     let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); slots.len()];
     let mut labels: Vec<Tensor> = Vec::new();
+    let mut columns: Vec<Vec<String>> = vec![Vec::new(); o.columns.len()];
     let mut samples = 0u64;
     for (i, file) in files.iter().enumerate() {
-        let left = max.map(|m| m.saturating_sub(samples));
+        let left = o.max_samples.map(|m| m.saturating_sub(samples));
         if left == Some(0) && i > 0 {
             break;
         }
-        let found = read_file(file, slots, left)?;
+        let found = read_file(file, slots, (o, left))?;
         if i > 0 && found.label.is_some() != (labels.len() == i) {
             return Err(DataError::SomeLabels { path: file.to_path_buf(), labelled: found.label.is_some() });
         }
@@ -194,11 +195,12 @@ fn read_files(folder: &Path, files: &[&PathBuf], slots: &[Slot<'_>], max: Option
             list.push(tensor);
         }
         labels.extend(found.label);
+        columns.iter_mut().zip(found.columns).for_each(|(all, part)| all.extend(part));
     }
     let joined = |list: Vec<Tensor>, name: &str| join(folder, files, list, name);
     let inputs = slots.iter().zip(parts).map(|(s, p)| joined(p, s.name)).collect::<Result<_, _>>()?;
     let label = if labels.is_empty() { None } else { Some(joined(labels, LABEL)?) };
-    Ok(Found { inputs, label, notes: Vec::new() })
+    Ok(Found { inputs, label, columns, notes: Vec::new() })
 }
 
 /// Joins the arrays of several files along the samples.
@@ -239,25 +241,35 @@ fn open(path: &Path) -> Result<Archive, DataError> {
     }
 }
 
-fn read_file(path: &Path, slots: &[Slot<'_>], max: Option<u64>) -> Result<Found, DataError> {
+/// Reads what is asked for of a file, and no more samples than `max`.
+fn read_file(path: &Path, slots: &[Slot<'_>], (o, max): (&DataOptions, Option<u64>)) -> Result<Found, DataError> {
     let array = |name: &str, source| DataError::Array { path: path.to_path_buf(), array: name.to_string(), source };
     if kind(path) == Kind::Npy {
+        if let Some(column) = o.columns.first() {
+            return Err(DataError::NoColumn { path: path.to_path_buf(), column: column.clone() });
+        }
         let [slot] = slots else {
             return Err(DataError::Unnamed { path: path.to_path_buf(), inputs: names(slots) });
         };
         let tensor = npy::read_file(path, max).map_err(|e| array(slot.name, e))?;
-        return Ok(Found { inputs: vec![tensor], label: None, notes: Vec::new() });
+        return Ok(Found { inputs: vec![tensor], label: None, columns: Vec::new(), notes: Vec::new() });
     }
-    read_archive(path, open(path)?, slots, max)
+    read_archive(path, open(path)?, slots, (o, max))
 }
 
-fn read_archive(path: &Path, mut archive: Archive, slots: &[Slot<'_>], max: Option<u64>) -> Result<Found, DataError> {
+fn read_archive(
+    path: &Path,
+    mut archive: Archive,
+    slots: &[Slot<'_>],
+    (o, max): (&DataOptions, Option<u64>),
+) -> Result<Found, DataError> {
     let array = |name: &str, source| DataError::Array { path: path.to_path_buf(), array: name.to_string(), source };
     let mut found: Vec<String> = archive.names().map(str::to_string).collect();
     found.sort();
     // An input may itself be called `label`; then there are no labels.
     let has_label = slots.iter().all(|s| s.name != LABEL) && found.iter().any(|n| n == LABEL);
-    found.retain(|n| n != LABEL || !has_label);
+    let is_column = |n: &String| o.columns.contains(n) && slots.iter().all(|s| s.name != n);
+    found.retain(|n| (n != LABEL || !has_label) && !is_column(n));
     let mut expected = names(slots);
     expected.sort();
     if found != expected {
@@ -269,5 +281,10 @@ fn read_archive(path: &Path, mut archive: Archive, slots: &[Slot<'_>], max: Opti
     };
     let inputs = slots.iter().map(|s| read(s.name)).collect::<Result<_, _>>()?;
     let label = if has_label { Some(read(LABEL)?) } else { None };
-    Ok(Found { inputs, label, notes: Vec::new() })
+    let column = |name: &String| {
+        let none = || DataError::NoColumn { path: path.to_path_buf(), column: name.clone() };
+        archive.words(name, max).map_err(|e| array(name, e))?.ok_or_else(none)
+    };
+    let columns = o.columns.iter().map(column).collect::<Result<_, _>>()?;
+    Ok(Found { inputs, label, columns, notes: Vec::new() })
 }

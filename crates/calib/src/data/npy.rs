@@ -89,10 +89,22 @@ impl From<ZipError> for ArrayError {
     }
 }
 
+/// Texts of one length.
+#[derive(Debug, PartialEq)]
+struct Words {
+    letters: u64,
+    /// numpy's description.
+    descr: String,
+}
+
 /// What the header says.
 #[derive(Debug, PartialEq)]
 struct Header {
+    /// Its own length.
+    bytes: u64,
     elem: ElemType,
+    /// Where elements are texts, which lie there as numbers of type `elem`.
+    text: Option<Words>,
     swap: bool,
     fortran: bool,
     dims: Vec<u64>,
@@ -102,7 +114,7 @@ struct Header {
 pub(crate) fn read_file(path: &Path, rows: Option<u64>) -> Result<Tensor, ArrayError> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
-    read(&mut BufReader::new(file), len, rows)
+    numbers(&mut BufReader::new(file), len, rows)
 }
 
 /// An open `.npz` archive.
@@ -135,18 +147,60 @@ impl Archive {
     }
     /// Reads array `name`, or its first `rows` along axis 0; `None` where there is none.
     pub(crate) fn read(&mut self, name: &str, rows: Option<u64>) -> Result<Option<Tensor>, ArrayError> {
+        self.entry(name, |entry, len| numbers(entry, len, rows))
+    }
+    /// The elements of array `name`, or its first `rows`, as people write them: numbers or texts. `None` where there is none,
+    /// or one of several axes.
+    pub(crate) fn words(&mut self, name: &str, rows: Option<u64>) -> Result<Option<Vec<String>>, ArrayError> {
+        Ok(self.entry(name, |entry, len| words(entry, len, rows))?.flatten())
+    }
+    fn entry<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut dyn Read, u64) -> Result<T, ArrayError>,
+    ) -> Result<Option<T>, ArrayError> {
         let Some(&(_, index)) = self.entries.iter().find(|(n, _)| n == name) else { return Ok(None) };
         let mut entry = self.zip.zip_archive().by_index(index)?;
         let (packed, plain) = (entry.compressed_size(), entry.size());
         if plain / MAX_RATIO > packed {
             return Err(ArrayError::Ratio { packed, plain });
         }
-        read(&mut entry, plain, rows).map(Some)
+        read(&mut entry, plain).map(Some)
     }
 }
 
-/// Reads an array of `len` bytes, header included.
-fn read(reader: &mut dyn Read, len: u64, rows: Option<u64>) -> Result<Tensor, ArrayError> {
+/// Reads an array of numbers of `len` bytes, header included.
+fn numbers(reader: &mut dyn Read, len: u64, rows: Option<u64>) -> Result<Tensor, ArrayError> {
+    let header = header(reader)?;
+    match &header.text {
+        Some(text) => Err(ArrayError::Elem { descr: text.descr.clone() }),
+        None => data(reader, header, len, rows),
+    }
+}
+
+/// Reads an array of `len` bytes, header included: each element as people write it. `None` if it has not one axis.
+fn words(reader: &mut dyn Read, len: u64, rows: Option<u64>) -> Result<Option<Vec<String>>, ArrayError> {
+    let mut header = header(reader)?;
+    if header.dims.len() != 1 {
+        return Ok(None);
+    }
+    let letters = header.text.as_ref().map(|t| t.letters);
+    header.dims.extend(letters);
+    header.fortran = false; // which means nothing for one axis
+    let tensor = data(reader, header, len, rows)?;
+    if tensor.elem.is_float() {
+        return Ok(Some(tensor.to_f64()?.iter().map(f64::to_string).collect()));
+    }
+    let numbers = tensor.to_i64()?;
+    let Some(letters) = letters else { return Ok(Some(numbers.iter().map(i64::to_string).collect())) };
+    let letter = |n: &i64| u32::try_from(*n).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    // Shorter texts are filled up with zeros.
+    let word = |w: &[i64]| w.iter().map(letter).collect::<String>().trim_end_matches('\0').to_string();
+    Ok(Some(numbers.chunks(letters as usize).map(word).collect()))
+}
+
+/// Reads what comes before the data.
+fn header(reader: &mut dyn Read) -> Result<Header, ArrayError> {
     let mut prefix = [0u8; 8];
     read_exactly(reader, &mut prefix)?;
     if &prefix[..6] != b"\x93NUMPY" {
@@ -170,11 +224,16 @@ fn read(reader: &mut dyn Read, len: u64, rows: Option<u64>) -> Result<Tensor, Ar
     }
     let mut text = vec![0u8; text_len as usize];
     reader.read_exact(&mut text)?;
-    let Header { elem, swap, fortran, mut dims } = parse(&text)?;
+    Ok(Header { bytes: prefix_len + text_len, ..parse(&text)? })
+}
+
+/// Reads the data of an array of `len` bytes, header included.
+fn data(reader: &mut dyn Read, header: Header, len: u64, rows: Option<u64>) -> Result<Tensor, ArrayError> {
+    let Header { elem, swap, fortran, mut dims, .. } = header;
     let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
     let overflow = || TensorError::Overflow { dims: dims.clone() };
     let expected = count.and_then(|n| elem.raw_len(n)).ok_or_else(overflow)?;
-    let found = len.saturating_sub(prefix_len + text_len);
+    let found = len.saturating_sub(header.bytes);
     if expected != found {
         return Err(ArrayError::Length { elem, dims, expected, found });
     }
@@ -267,15 +326,26 @@ fn parse(text: &[u8]) -> Result<Header, ArrayError> {
     let (Some(descr), Some(fortran), Some(dims)) = (descr, fortran, dims) else {
         return Err(t.wanted("`descr`, `fortran_order` and `shape`"));
     };
-    let (elem, swap) = element(descr)?;
-    Ok(Header { elem, swap, fortran, dims })
+    let (elem, text, swap) = element(descr)?;
+    Ok(Header { bytes: 0, elem, text, swap, fortran, dims })
 }
 
-/// Element type of a description such as `<f4`, and whether its bytes are in the wrong order.
-fn element(descr: &[u8]) -> Result<(ElemType, bool), ArrayError> {
+/// Element type of a description such as `<f4`, the length of texts for one such as `<U8`, and whether bytes are in the
+/// wrong order.
+fn element(descr: &[u8]) -> Result<(ElemType, Option<Words>, bool), ArrayError> {
     let unknown = || ArrayError::Elem { descr: String::from_utf8_lossy(descr).into_owned() };
     let (&order, kind) = descr.split_first().ok_or_else(unknown)?;
+    let length = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok().filter(|n| *n > 0);
+    let text = match kind {
+        [b'U' | b'S', digits @ ..] => {
+            let descr = String::from_utf8_lossy(descr).into_owned();
+            Some(Words { letters: length(digits).ok_or_else(unknown)?, descr })
+        }
+        _ => None,
+    };
     let elem = match kind {
+        [b'U', ..] => ElemType::U32,
+        [b'S', ..] => ElemType::U8,
         b"b1" => ElemType::Bool,
         b"i1" => ElemType::I8,
         b"u1" => ElemType::U8,
@@ -291,8 +361,8 @@ fn element(descr: &[u8]) -> Result<(ElemType, bool), ArrayError> {
         _ => return Err(unknown()),
     };
     match order {
-        b'<' | b'|' | b'=' => Ok((elem, false)),
-        b'>' => Ok((elem, true)),
+        b'<' | b'|' | b'=' => Ok((elem, text, false)),
+        b'>' => Ok((elem, text, true)),
         _ => Err(unknown()),
     }
 }
@@ -386,7 +456,26 @@ mod tests {
         out
     }
     fn load(bytes: &[u8], rows: Option<u64>) -> Result<Tensor, ArrayError> {
-        read(&mut &bytes[..], bytes.len() as u64, rows)
+        numbers(&mut &bytes[..], bytes.len() as u64, rows)
+    }
+
+    #[test]
+    fn texts_are_words_and_no_numbers() {
+        let words = |descr: &str, shape: &str, data: &[u8]| {
+            let npy = file(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"), data);
+            words(&mut &npy[..], npy.len() as u64, None)
+        };
+        let unicode: Vec<u8> = "aé\0b\0\0".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        assert_eq!(words("<U3", "(2,)", &unicode).unwrap(), Some(vec!["aé".to_string(), "b".to_string()]));
+        assert_eq!(words("|S2", "(2,)", b"ab\0\0").unwrap(), Some(vec!["ab".to_string(), String::new()]));
+        assert_eq!(words("|b1", "(2,)", &[1, 0]).unwrap(), Some(vec!["1".to_string(), "0".to_string()]));
+        assert_eq!(words("|S1", "(1, 2)", b"ab").unwrap(), None);
+        for broken in ["<U", "<U0", "<Ux", "<U99999999999999999999"] {
+            assert!(matches!(words(broken, "(2,)", &unicode), Err(ArrayError::Elem { .. })), "{broken}");
+        }
+        assert!(matches!(words("<U4611686018427387904", "(2,)", &unicode), Err(ArrayError::Tensor(_))));
+        let npy = file("{'descr': '|S2', 'fortran_order': False, 'shape': (2,), }", b"abcd");
+        assert!(matches!(load(&npy, None), Err(ArrayError::Elem { .. })));
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn read(
     let join = |(slot, list): (&Slot<'_>, Vec<Tensor>)| one_after_another(&list).map_err(|e| slot.tensor(e));
     let found = |set: Vec<Vec<Tensor>>| {
         let inputs = slots.iter().zip(set).map(join).collect::<Result<_, _>>()?;
-        Ok(Found { inputs, label: None, notes: Vec::new() })
+        Ok(Found { inputs, label: None, columns: Vec::new(), notes: Vec::new() })
     };
     sets.into_iter().map(found).collect()
 }

@@ -223,3 +223,21 @@ fn numbered_runs_come_together_by_shape_in_the_order_of_their_numbers() {
     let e = Dataset::load(&npz(&dir, "f.npz", uneven), &m, &DataOptions::default()).unwrap_err();
     assert!(matches!(e, DataError::Samples { .. }), "{e}");
 }
+
+#[test]
+fn columns_sort_samples_and_hold_numbers_or_texts() {
+    let dir = TempDir::new().unwrap();
+    let path = npz(&dir, "d.npz", &[("x", &[3, 2], &[0.; 6]), ("y", &[3], &[0.; 3]), ("k", &[3], &[2., 0.5, 2.])]);
+    let columns = |names: &[&str], max_samples| {
+        let columns = names.iter().map(|n| n.to_string()).collect();
+        Dataset::load(&path, &model(XY), &DataOptions { columns, max_samples, ..DataOptions::default() })
+    };
+    let d = columns(&["k", "y"], Some(2)).unwrap();
+    let words = |w: &[&str]| w.iter().map(|w| w.to_string()).collect::<Vec<_>>();
+    assert_eq!(d.columns(), [("k".to_string(), words(&["2", "0.5"])), ("y".to_string(), words(&["0", "0"]))]);
+    assert_eq!(d.take(1).columns()[0].1, words(&["2"]));
+    // Not asked for, not there, and with several values a sample.
+    assert!(matches!(columns(&[], None), Err(DataError::Names { .. })));
+    assert!(matches!(columns(&["k", "l"], None), Err(DataError::NoColumn { column, .. }) if column == "l"));
+    assert!(matches!(columns(&["k", "x"], None), Err(DataError::NoColumn { column, .. }) if column == "x"));
+}

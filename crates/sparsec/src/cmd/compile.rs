@@ -6,14 +6,14 @@ use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::model::{Source, open_with, runtime};
 use crate::cmd::samples::SampleArgs;
+use crate::cmd::scores::{Yardstick, drop_unit};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::infer::{RunOptions, first_output};
 use crate::names::Names;
 use crate::output;
 use crate::record::{self, LockedFile};
 use crate::talk::Talk;
-use crate::values;
+use crate::values::{self, EvalSet};
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
@@ -21,12 +21,12 @@ use sparsec::drive::{
     random_inputs, random_removal, run as run_model, weight_bytes,
 };
 use sparsec_analysis::Removal;
-use sparsec_calib::data::Dataset;
-use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
+use sparsec_calib::metric::{Metric, Scored};
 use sparsec_cost::Target;
-use sparsec_ir::{Facts, Model, Tensor, TensorError};
+use sparsec_ir::{Facts, Model};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
+use sparsec_report::Evaluation;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,12 +54,17 @@ pub(crate) struct CompileArgs {
     /// Samples to calibrate with; labels are not used.
     #[arg(long, value_name = "SAMPLES", required_unless_present = "random_plan")]
     pub(crate) data: Option<PathBuf>,
-    /// Samples to measure the metric on, labelled where the metric needs labels.
-    #[arg(long, value_name = "SAMPLES", requires = "metric")]
-    pub(crate) eval: Option<PathBuf>,
+    /// Samples to measure the metric on, labelled where the metric needs labels. May be given several times; the weight
+    /// counts in the mean.
+    #[arg(long, value_name = "[NAME[:WEIGHT]=]SAMPLES", requires = "metric")]
+    pub(crate) eval: Vec<EvalSet>,
     /// What to measure.
     #[arg(long, value_name = "METRIC", requires = "eval")]
     pub(crate) metric: Option<Metric>,
+    /// Also measure by slice: the samples of each value of an array of the evaluation samples, which holds a number or a text
+    /// for each. May be given several times.
+    #[arg(long, value_name = "COLUMN", requires = "eval")]
+    pub(crate) slice: Vec<String>,
     /// Remove units drawn at random from this seed, without data.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["data", "eval"], requires = "keep")]
     pub(crate) random_plan: Option<u64>,
@@ -68,7 +73,8 @@ pub(crate) struct CompileArgs {
     pub(crate) keep: Option<f64>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// What may be lost of the metric, e.g. `1.0`: in points, or for `kl`, `mse` and `cosine` in their own unit. Alone, it asks for the fastest model within that loss.
+    /// What may be lost of the metric, e.g. `1.0`: in points, or for `kl`, `mse` and `cosine` in their own unit; on each
+    /// evaluation set and each slice. Alone, it asks for the fastest model within that loss.
     #[arg(long, value_name = "POINTS", value_parser = values::points, requires = "eval", help_heading = "Limits")]
     pub(crate) max_drop: Option<f64>,
     #[command(flatten)]
@@ -140,7 +146,7 @@ const TRIES: usize = 3;
 struct Attempt {
     decision: Decision,
     cut: Cut,
-    score: Option<Score>,
+    scores: Option<Vec<Scored>>,
     /// Price of the model as it is written.
     written: Price,
 }
@@ -181,6 +187,7 @@ impl Job<'_> {
             facts,
             limits: Vec::new(),
             metrics: None,
+            evaluations: Vec::new(),
             measured: None,
             files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
@@ -244,18 +251,18 @@ impl Job<'_> {
             self.watch,
         );
 
-        let yardstick = self.yardstick()?;
+        let yardstick = Yardstick::open(self)?;
         let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
             let decision = decide(self.dense, &curves, &pricing, limits)?;
             let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
-            let score = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
+            let scores = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
             let written = price_of_written(self, &facts, &cut.model, limits)?;
-            Ok(Attempt { decision, cut, score, written })
+            Ok(Attempt { decision, cut, scores, written })
         };
-        let drop = |a: &Attempt| match (&yardstick, &a.score) {
-            (Some(y), Some(after)) => y.metric.drop(y.dense.value, after.value),
+        let drop = |a: &Attempt| match (&yardstick, &a.scores) {
+            (Some(y), Some(scores)) => y.worst_drop(scores),
             _ => 0.0,
         };
         let best = match args.max_drop {
@@ -264,8 +271,12 @@ impl Job<'_> {
         };
 
         let mut rows: Vec<LimitRow> = limits.iter().map(|l| LimitRow::of(l, &best.written)).collect();
-        if let (Some(most), Some(y)) = (args.max_drop, &yardstick) {
-            rows.push(LimitRow { name: "drop", asked: most, reached: drop(&best), unit: drop_unit(y.metric) });
+        let measured = yardstick.as_ref().zip(best.scores.as_ref());
+        let evaluations = measured.map_or(Vec::new(), |(y, scores)| y.evaluations(scores));
+        if let (Some(asked), Some(y)) = (args.max_drop, &yardstick) {
+            let unit = drop_unit(y.metric);
+            let row = |(name, reached)| LimitRow { name, asked, reached, unit };
+            rows.extend(y.drops(&evaluations).into_iter().map(row));
         }
         let met = rows.iter().all(LimitRow::met);
         let mut warnings: Vec<String> = rows
@@ -291,21 +302,25 @@ impl Job<'_> {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }
         let mut files = models;
-        for (role, path) in [("calibration", args.data.as_deref()), ("evaluation", args.eval.as_deref())] {
-            if let Some(path) = path {
-                files.insert(role.to_string(), LockedFile::of(path)?);
-            }
+        let evaluation = |set: &EvalSet| match args.eval.len() {
+            1 => ("evaluation".to_string(), set.path.clone()),
+            _ => (format!("evaluation {}", set.name), set.path.clone()),
+        };
+        let calibration = args.data.iter().map(|path| ("calibration".to_string(), path.clone()));
+        for (role, path) in calibration.chain(args.eval.iter().map(evaluation)) {
+            files.insert(role, LockedFile::of(&path)?);
         }
-        let metrics = yardstick.as_ref().zip(best.score.as_ref());
-        let metrics = metrics.map(|(y, after)| (y.metric, y.dense, *after));
+        let metrics = measured.map(|(y, scores)| y.mean(scores).map(|(before, after)| (y.metric, before, after)));
+        let metrics = metrics.transpose()?;
         let mut notes = self.says_of_cut(&best.decision.removal);
-        notes.extend(yardstick.iter().filter_map(|y| self.says_of_drop(y, limits.is_empty())));
+        notes.extend(evaluations.iter().filter_map(|e| self.says_of_drop(e, limits.is_empty())));
         let outcome = Outcome {
             decision: best.decision,
             cut: best.cut,
             facts,
             limits: rows,
             metrics,
+            evaluations,
             measured: Some((&curves, &pricing)),
             files,
             verdict: None,
@@ -351,11 +366,9 @@ impl Job<'_> {
     }
 
     /// Which samples a limit on the loss was judged by.
-    fn says_of_drop(&self, yardstick: &Yardstick, chose: bool) -> Option<String> {
-        let (path, samples) = (self.args.eval.as_ref()?, yardstick.dense.samples);
+    fn says_of_drop(&self, evaluation: &Evaluation, chose: bool) -> Option<String> {
         self.args.max_drop?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let judged = format!("the drop is that on the {samples} samples of `{name}`");
+        let judged = format!("the drop is that on the {} samples of `{}`", evaluation.total.samples, evaluation.set);
         Some(match chose {
             true => format!("{judged}, by which the plan was chosen: on other samples it may be larger"),
             false => format!("{judged}; on other samples it may be larger"),
@@ -370,27 +383,6 @@ impl Job<'_> {
         };
         let params = original_params(self, canonical.params as u64) as f64;
         Price { size: self.source.stored_bytes() as f64, params, ..canonical }
-    }
-
-    /// What the metric is measured with, if it is.
-    fn yardstick(&self) -> Result<Option<Yardstick>, CliError> {
-        let (Some(path), Some(metric)) = (&self.args.eval, self.args.metric) else { return Ok(None) };
-        let data = self.args.samples.load(path, &self.source.model, self.talk)?;
-        let options = RunOptions { batch: 32, threads: self.global.threads() };
-        let outputs = first_output(self.runtime.as_ref(), &self.source.model, &data, options, self.talk)?;
-        // Labels name classes by their old numbers; without them, only what stays can be compared.
-        let labelled = data.label().is_some() && !matches!(metric.reference(), Reference::Dense);
-        let outputs = match &self.dense.original {
-            Some(original) if !labelled => original.narrow_output(&outputs).map_err(unreadable(self.source))?,
-            _ => outputs,
-        };
-        let reference = match (metric.reference(), data.label()) {
-            (Reference::Label | Reference::Either, Some(label)) => label.clone(),
-            (Reference::Dense | Reference::Either, _) => outputs.clone(),
-            (Reference::Label, None) => return Err(CliError::NoLabels { metric, data: path.clone() }),
-        };
-        let dense = evaluate(metric, &outputs, &reference)?;
-        Ok(Some(Yardstick { metric, data, labelled, reference, dense }))
     }
 }
 
@@ -432,48 +424,9 @@ fn nothing_to_cut(dense: &Prepared) -> String {
     }
 }
 
-/// What a difference of the metric is in.
-fn drop_unit(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Kl => "nats",
-        _ if metric.is_percentage() => "points",
-        _ => metric.name(),
-    }
-}
-
-/// The error of a first output whose numbers cannot be read.
-fn unreadable(source: &Source) -> impl Fn(TensorError) -> CliError + '_ {
-    move |e| {
-        let graph = &source.model.graph;
-        let value = graph.outputs().first().map_or(String::new(), |v| graph.value(*v).name.clone());
-        CliError::from(DriveError::Output { value, source: e })
-    }
-}
-
-/// A metric with what it is measured on.
-struct Yardstick {
-    metric: Metric,
-    data: Dataset,
-    /// Whether the reference are labels.
-    labelled: bool,
-    reference: Tensor,
-    dense: Score,
-}
-
-impl Yardstick {
-    fn score(&self, job: &Job, model: &Model) -> Result<Score, CliError> {
-        let options = RunOptions { batch: 32, threads: job.global.threads() };
-        let mut outputs = first_output(job.runtime.as_ref(), model, &self.data, options, job.talk)?;
-        if let (Some(original), true) = (&job.dense.original, self.labelled) {
-            outputs = original.widen_output(&outputs).map_err(unreadable(job.source))?;
-        }
-        Ok(evaluate(self.metric, &outputs, &self.reference)?)
-    }
-}
-
 /// A limit, what was asked and what was reached.
 pub(super) struct LimitRow {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) asked: f64,
     pub(super) reached: f64,
     pub(super) unit: &'static str,
@@ -487,7 +440,7 @@ impl LimitRow {
             LimitKind::Size | LimitKind::Memory => "B",
             LimitKind::Latency => "ms",
         };
-        Self { name: limit.kind.name(), asked: limit.at_most, reached: limit.kind.of(reached), unit }
+        Self { name: limit.kind.name().to_string(), asked: limit.at_most, reached: limit.kind.of(reached), unit }
     }
     pub(super) fn met(&self) -> bool {
         self.reached <= self.asked

@@ -3,6 +3,7 @@
 use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
 use crate::cmd::model::{sha256, sha256_of, stamp};
+use crate::cmd::scores::in_words;
 use crate::error::CliError;
 use crate::names::Names;
 use crate::output::Folder;
@@ -16,7 +17,9 @@ use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
 use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Limit, LimitKind, Price};
-use sparsec_report::{Better, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page};
+use sparsec_report::{
+    Better, Evaluation, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -29,6 +32,8 @@ pub(super) struct Outcome<'a> {
     pub(super) limits: Vec<LimitRow>,
     /// Metric, dense and after.
     pub(super) metrics: Option<(Metric, Score, Score)>,
+    /// The same on each evaluation set, by slice and class.
+    pub(super) evaluations: Vec<Evaluation>,
     pub(super) measured: Option<(&'a Curves, &'a Pricing<'a>)>,
     /// Files that went in, by their role.
     pub(super) files: BTreeMap<String, LockedFile>,
@@ -43,6 +48,8 @@ struct Result_ {
     before: EstimateJson,
     after: EstimateJson,
     limits: Vec<sparsec_report::Limit>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evaluations: Vec<Evaluation>,
     verify: Option<VerifyJson>,
     notes: Vec<String>,
     warnings: Vec<String>,
@@ -116,6 +123,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
         before: side(&before, scores.map(|m| &m.1)),
         after: side(&after, scores.map(|m| &m.2)),
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
+        evaluations: outcome.evaluations.clone(),
         verify: outcome.verdict.map(|v| VerifyJson {
             equal: v.equal(),
             max_abs_error: v.max_abs_error,
@@ -190,7 +198,7 @@ pub(super) fn estimate_of(job: &Job, dense: &Facts, model: &Model) -> Estimate {
 
 impl From<&LimitRow> for sparsec_report::Limit {
     fn from(r: &LimitRow) -> Self {
-        Self { name: r.name.to_string(), asked: r.asked, reached: r.reached, unit: r.unit.to_string(), met: r.met() }
+        Self { name: r.name.clone(), asked: r.asked, reached: r.reached, unit: r.unit.to_string(), met: r.met() }
     }
 }
 
@@ -267,6 +275,7 @@ fn report(
         before: side(before, scores.map(|m| &m.1)),
         after: side(after, scores.map(|m| &m.2)),
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
+        evaluations: outcome.evaluations.clone(),
         groups,
         frozen: record::frozen(job.dense),
         inputs: outcome
@@ -303,6 +312,14 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
         row(&format!("{metric} of {}", cut.samples), show(dense), show(cut), change);
     }
     let mut out = table(&[Text(""), Number("before"), Number("after"), Number("")], &rows);
+    for e in &outcome.evaluations {
+        let part =
+            |name: &str, c: &sparsec_report::Compared| format!("{} on {name}: {}\n", e.metric, in_words(&e.unit, c));
+        out += &part(&e.set, &e.total);
+        e.slices.iter().for_each(|p| {
+            out += &part(&format!("{} at {} ({} samples)", e.set, p.name, p.compared.samples), &p.compared)
+        });
+    }
     out += &format!("\ntarget {}{}\n", job.target.name, if job.target.calibrated { "" } else { " (uncalibrated)" });
     for l in &outcome.limits {
         let verdict = if l.met() { "met" } else { "NOT met" };

@@ -6,7 +6,7 @@ use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
 use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, check, prepare, prepare_with};
-use sparsec_ir::{Model, OpTable, OpsetImport, verify};
+use sparsec_ir::{Model, OpTable, OpsetImport, TensorError, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
 use sparsec_runtime::{Runtime, RuntimeError};
@@ -216,5 +216,14 @@ pub(crate) fn manager<'m>(passes: &PassArgs, table: &'m OpTable, watch: &'m Watc
 pub(crate) fn show_remarks(passes: &PassArgs, remarks: &[Remark]) {
     for r in remarks.iter().filter(|_| passes.remarks) {
         complaint(&format!("remark: {}: `{}` was left alone: {}\n", r.pass, r.place, r.reason));
+    }
+}
+
+/// The error of a first output whose numbers cannot be read.
+pub(crate) fn unreadable(source: &Source) -> impl Fn(TensorError) -> CliError + '_ {
+    move |e| {
+        let graph = &source.model.graph;
+        let value = graph.outputs().first().map_or(String::new(), |v| graph.value(*v).name.clone());
+        CliError::from(DriveError::Output { value, source: e })
     }
 }

@@ -27,9 +27,10 @@ pub(crate) struct SampleArgs {
 }
 
 impl SampleArgs {
-    /// Reads the samples at `path` and tells what is worth telling.
-    pub(crate) fn load(&self, path: &Path, model: &Model, talk: Talk) -> Result<Dataset, CliError> {
-        let options = self.options(self.max_samples);
+    /// Reads the samples at `path`, with columns that sort them into slices, and tells what is worth telling.
+    pub(crate) fn load(&self, path: &Path, model: &Model, columns: &[String], talk: Talk) -> Result<Dataset, CliError> {
+        let mut options = self.options(self.max_samples);
+        options.columns = columns.to_vec();
         let data = Dataset::load(path, model, &options)?;
         tell(&data, talk);
         Ok(data)
