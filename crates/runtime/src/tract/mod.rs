@@ -2,6 +2,7 @@
 
 mod barrier;
 mod legalise;
+mod rewrite;
 mod tensor;
 mod trace;
 mod widen;
@@ -80,13 +81,11 @@ fn parse(model: &Model) -> Result<(Trace, InferenceModel), RuntimeError> {
     }
 }
 
-/// A plan over the optimised model or, where tract's rewrites fail, over an earlier form of it: these compute the same,
-/// only slower.
+/// A plan over the optimised model or, where tract's rewrites fail, over the one that they start from: it computes the
+/// same, only slower. What is simplified but not lowered is no such form: some of it fails when it is run.
 fn plan(trace: &Trace, typed: TypedModel) -> Result<Arc<TypedSimplePlan>, RuntimeError> {
-    let optimised = trace.stage("optimising", || TypedSimplePlan::new(typed.clone().into_optimized()?));
-    optimised
-        .or_else(|_| trace.stage("decluttering", || TypedSimplePlan::new(typed.clone().into_decluttered()?)))
-        .or_else(|_| trace.stage("planning", || TypedSimplePlan::new(typed)))
+    let optimised = trace.stage("optimising", || TypedSimplePlan::new(rewrite::optimised(typed.clone())?));
+    optimised.or_else(|_| trace.stage("planning", || TypedSimplePlan::new(typed)))
 }
 
 struct TractSession {
