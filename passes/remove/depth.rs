@@ -16,7 +16,7 @@
 
 use crate::canonicalise::replaceable;
 use sparsec_analysis::{Channels, Removal};
-use sparsec_ir::{Attrs, Def, Graph, Model, NodeId, Use, ValueId};
+use sparsec_ir::{Attrs, Graph, Model, NodeId, Sweep, Use, ValueId};
 use std::borrow::Cow;
 
 /// The operator that passes its operand on: where a name cannot be taken by what is left of a sum.
@@ -34,7 +34,7 @@ pub fn drop_branches<'m>(model: &'m Model, channels: &Channels, removal: &Remova
         let (sum, operand) = (*sum, *operand);
         let graph = &mut out.to_mut().graph;
         take_out(graph, sum, operand);
-        sweep(graph, term);
+        Sweep::of(graph, [term]).run(graph);
     }
     out
 }
@@ -57,25 +57,5 @@ fn take_out(graph: &mut Graph, sum: NodeId, operand: usize) {
     graph.truncate_operands(sum, left.len());
     if left.len() == 1 {
         graph.set_op(sum, IDENTITY, Attrs::default());
-    }
-}
-
-/// Removes what computes a value that nothing reads, as far as nothing else reads it.
-fn sweep(graph: &mut Graph, value: ValueId) {
-    let mut todo = vec![value];
-    while let Some(v) = todo.pop() {
-        let unread = |graph: &Graph, v: ValueId| graph.value(v).uses.is_empty() && !graph.is_output(v);
-        if graph.live_value(v).is_none() || !unread(graph, v) {
-            continue;
-        }
-        match graph.value(v).def {
-            Def::Constant(_) | Def::Sparse(_) => graph.remove_value(v),
-            Def::Node { node, .. } if graph.node(node).outputs.iter().flatten().all(|o| unread(graph, *o)) => {
-                todo.extend(graph.node(node).inputs.iter().flatten());
-                todo.extend(graph.captures(node));
-                graph.remove_node(node);
-            }
-            Def::Node { .. } | Def::Input | Def::Outer => {}
-        }
     }
 }
