@@ -1,7 +1,7 @@
 //! `report.html`: one file, no scripts, nothing to load.
 
 use crate::chart::{self, KernelChart, KernelRow, MemoryChart, Spark, at};
-use crate::report::{Better, Frozen, Group, Metric, Report};
+use crate::report::{Better, Branch, Frozen, Group, Metric, Report};
 use crate::{ReportError, text};
 use askama::Template;
 
@@ -33,6 +33,8 @@ struct Page {
     memory_text: String,
     groups: Vec<GroupRow>,
     groups_left_out: usize,
+    branches: Vec<BranchRow>,
+    branches_left_out: usize,
     frozen: Vec<[String; 4]>,
     frozen_left_out: usize,
     limits: Vec<LimitRow>,
@@ -87,6 +89,17 @@ struct GroupRow {
     why: String,
 }
 
+struct BranchRow {
+    id: String,
+    layers: Vec<String>,
+    sum: String,
+    params: String,
+    macs: String,
+    error: Option<String>,
+    dropped: bool,
+    why: String,
+}
+
 struct LimitRow {
     name: String,
     asked: String,
@@ -123,6 +136,8 @@ impl Page {
             ),
             groups_left_out: groups.len().saturating_sub(MAX_ROWS),
             groups: groups.into_iter().take(MAX_ROWS).map(group).collect(),
+            branches_left_out: r.branches.len().saturating_sub(MAX_ROWS),
+            branches: r.branches.iter().take(MAX_ROWS).map(branch).collect(),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
             frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
@@ -273,5 +288,18 @@ fn group(g: &Group) -> GroupRow {
         axes: g.axes.iter().map(|a| text::clean(a)).collect(),
         spark: chart::spark(&g.curve, g.units, g.kept),
         why: text::clean(&g.why_not_more),
+    }
+}
+
+fn branch(b: &Branch) -> BranchRow {
+    BranchRow {
+        id: text::clean(&b.id),
+        layers: b.layers.iter().map(|l| text::clean(l)).collect(),
+        sum: text::clean(&b.sum),
+        params: text::count(b.params),
+        macs: text::count(b.macs),
+        error: b.error.map(text::significant),
+        dropped: b.dropped,
+        why: text::clean(&b.why),
     }
 }

@@ -268,6 +268,7 @@ fn report(
         after: side(after, scores.map(|m| &m.2)),
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         groups,
+        branches: record::branches(job.dense, &outcome.decision, outcome.measured, &outcome.facts),
         frozen: record::frozen(job.dense),
         inputs: outcome
             .files
