@@ -9,7 +9,7 @@
 //! merge the two, by which results change.
 
 use crate::collect::Link;
-use sparsec_ir::{Def, ElemType, Facts, Model, NodeId, Use, ValueId, ZeroPoint, topological};
+use sparsec_ir::{Def, ElemType, Facts, Model, NodeId, Sum, Use, ValueId, ZeroPoint, topological};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -55,6 +55,8 @@ pub enum WhyTermStays {
     ReadElsewhere,
     /// No contraction with weights of its own would go.
     NoWork,
+    /// A rule of the operator that adds it.
+    Rule(&'static str),
     /// Another term must stay for there to be a sum, and none but branches have its shape.
     MostWork,
     /// Branches lie in each other so deep that the search was given up.
@@ -71,6 +73,7 @@ impl fmt::Display for WhyTermStays {
             }
             Self::OtherShape => "it is not known to have the shape of the sum",
             Self::ReadElsewhere => "something else reads it too",
+            Self::Rule(why) => why,
             Self::NoWork => "no weights would leave with it",
             Self::MostWork => "one term of the sum must stay, and this one has most weights",
             Self::TooDeep => "branches lie in each other too deep to be looked through",
@@ -82,26 +85,27 @@ impl fmt::Display for WhyTermStays {
 /// thousands deep would take quadratic time, and those beyond are no branches.
 const VISITS: usize = 64;
 
-/// The branches of a model, in the order of their sums, and the terms that are none. `sums` are nodes with the places of
-/// their terms.
+/// The branches of a model, in the order of their sums, and the terms that are none.
 pub(crate) fn branches(
     model: &Model,
     facts: &Facts,
-    (sums, contractions): (Vec<(NodeId, Vec<usize>)>, &[Link]),
+    (sums, contractions): (&BTreeMap<NodeId, Sum>, &[Link]),
     zero_points: &[(NodeId, ZeroPoint)],
 ) -> (Vec<Branch>, Vec<StayingTerm>) {
     let graph = &model.graph;
     let (mut out, mut staying) = (Vec::new(), Vec::new());
     let Ok(order) = topological(graph) else { return (out, staying) };
     let computed = |v: ValueId| !matches!(graph.value(v).def, Def::Constant(_) | Def::Sparse(_));
-    let adds = |(node, places): &(NodeId, Vec<usize>)| {
+    let adds = |(node, sum): (&NodeId, &Sum)| {
         let operand = |i: &usize| graph.node(*node).inputs.get(*i).copied().flatten();
-        places.iter().filter_map(operand).filter(|v| computed(*v)).count() > 1
+        let places = places(sum);
+        (places.iter().filter_map(operand).filter(|v| computed(*v)).count() > 1).then_some((*node, places))
     };
-    let sums: BTreeMap<NodeId, Vec<usize>> = sums.into_iter().filter(adds).collect();
+    let fused = sums.iter().filter(|(_, s)| !matches!(s, Sum::Plain(_))).map(|(n, s)| (*n, s)).collect();
+    let sums: BTreeMap<NodeId, Vec<usize>> = sums.iter().filter_map(adds).collect();
     let contractions: BTreeSet<NodeId> = contractions.iter().map(|l| l.node).collect();
     let quantised = zero_points.iter().filter(|(_, z)| z.point.is_some()).map(|(n, _)| *n).collect();
-    let finder = Finder { model, facts, sums, contractions, quantised };
+    let finder = Finder { model, facts, sums, fused, contractions, quantised };
     let mut visits = VISITS.saturating_mul(order.len());
     for root in order {
         if finder.sums.contains_key(&root) && finder.larger_sum(root).is_none() {
@@ -116,10 +120,20 @@ pub(crate) fn branches(
     (out, staying)
 }
 
+/// Places of the operands that a node adds up.
+fn places(sum: &Sum) -> Vec<usize> {
+    match sum {
+        Sum::Plain(places) | Sum::Fixed(places, _) => places.clone(),
+        Sum::Inside(terms) => terms.iter().map(|t| t.0).collect(),
+    }
+}
+
 struct Finder<'a> {
     model: &'a Model,
     facts: &'a Facts,
     sums: BTreeMap<NodeId, Vec<usize>>,
+    /// Those whose result is something else than the sum.
+    fused: BTreeMap<NodeId, &'a Sum>,
     contractions: BTreeSet<NodeId>,
     /// Nodes that read an operand which stands for zero by another number.
     quantised: BTreeSet<NodeId>,
@@ -142,9 +156,11 @@ impl Finder<'_> {
     }
     /// The sum that the result of a sum is only a part of.
     fn larger_sum(&self, node: NodeId) -> Option<NodeId> {
-        let y = self.result(node)?;
+        let y = self.result(node).filter(|_| !self.fused.contains_key(&node))?;
         let (larger, operand) = self.only_use(y)?;
-        let adds = self.sums.get(&larger).is_some_and(|terms| terms.contains(&operand));
+        // Of the terms of a node that stays as it is, one must be left.
+        let fixed = matches!(self.fused.get(&larger), Some(Sum::Fixed(..)));
+        let adds = !fixed && self.sums.get(&larger).is_some_and(|terms| terms.contains(&operand));
         (adds && self.same_shape(y, self.result(larger)?)).then_some(larger)
     }
     /// Terms of a sum and of the sums that are part of it, with the nodes that add them.
@@ -178,9 +194,13 @@ impl Finder<'_> {
         } else {
             terms.iter().any(|(v, _)| quantised(*v)).then_some(WhyTermStays::Dequantised)
         };
+        let fixed = |sum: NodeId| match self.fused.get(&sum) {
+            Some(Sum::Fixed(_, why)) => Some(WhyTermStays::Rule(why)),
+            _ => None,
+        };
         let mut out: Vec<_> = terms
             .into_iter()
-            .map(|(term, sum)| match never {
+            .map(|(term, sum)| match never.or(fixed(sum)) {
                 Some(why) => (term, sum, Err(why)),
                 None if !self.same_shape(term, y) => (term, sum, Err(WhyTermStays::OtherShape)),
                 None => (term, sum, self.branch(term, sum, visits)),

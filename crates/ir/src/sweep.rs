@@ -84,3 +84,37 @@ impl Sweep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::parse_model;
+
+    fn left(text: &str, sweep: impl Fn(&Graph) -> Sweep) -> Vec<String> {
+        let text = format!("<ir_version: 10, opset_import: [\"\" : 18]>\n{text}");
+        let mut graph = parse_model(&text).unwrap().graph;
+        sweep(&graph).run(&mut graph);
+        graph.values().map(|(_, v)| v.name.clone()).collect()
+    }
+
+    #[test]
+    fn what_was_only_there_for_what_is_unread_goes_with_it() {
+        let text = "g (float[2] x) => (float[2] y) <float[2] k = {1.0, 2.0}, float[2] both = {3.0, 4.0}>
+            { a = Add (x, k) b = Neg (a) c = Abs (b) d = Mul (x, both) y = Mul (d, both) }";
+        assert_eq!(left(text, Sweep::all), ["x", "both", "d", "y"]);
+        let of = |names: [&'static str; 1]| move |g: &Graph| Sweep::of(g, names.iter().filter_map(|n| g.find(n)));
+        assert_eq!(left(text, of(["c"])), ["x", "both", "d", "y"]);
+        // `b` is still read, and nothing else is asked for.
+        assert_eq!(left(text, of(["b"])), ["x", "k", "both", "a", "b", "c", "d", "y"]);
+    }
+
+    #[test]
+    fn a_node_whose_results_have_no_name_goes_and_one_without_results_stays() {
+        let text = "g (float[2] x) => (float[2] y) { y = Relu (x) a = Neg (x) \"\" = Abs (a) }";
+        assert_eq!(left(text, Sweep::all), ["x", "y"]);
+        let mut graph = parse_model(&format!("<ir_version: 10, opset_import: [\"\" : 18]>\n{text}")).unwrap().graph;
+        let print = graph.add_node(crate::Node::new("Print"), &[]);
+        Sweep::all(&graph).run(&mut graph);
+        assert_eq!(graph.nodes().map(|(n, _)| n).collect::<Vec<_>>()[1..], [print]);
+    }
+}

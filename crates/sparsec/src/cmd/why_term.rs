@@ -31,7 +31,7 @@ pub(crate) struct TermAnswer {
     term: String,
     /// The node that adds it.
     sum: String,
-    /// What it is added to.
+    /// Other values that the node reads, constants aside.
     beside: Vec<String>,
     /// Why it cannot be dropped; null where it can.
     stays_because: Option<String>,
@@ -61,7 +61,8 @@ pub(crate) fn answer(dense: &Prepared, names: &Names, term: Term) -> TermAnswer 
         Term::Branch(b) => (b.term, b.sum),
         Term::Staying(t) => (t.term, t.sum),
     };
-    let beside = graph.node(sum).inputs.iter().flatten().filter(|v| **v != value).map(|v| name(*v)).collect();
+    let other = |v: &&ValueId| **v != value && graph.constant(**v).is_none();
+    let beside = graph.node(sum).inputs.iter().flatten().filter(other).map(|v| name(*v)).collect();
     let named = |n: NodeId| names.named(graph, n);
     let out = TermAnswer {
         term: name(value),

@@ -32,7 +32,7 @@ struct Last<'a> {
 }
 
 /// Sets of dropped branches of which the last plan is remembered: a search goes to and fro between a few.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 16;
 
 /// Prices plans of one model on one target. Each price is found from the last one, by what differs.
 pub struct Pricing<'a> {
@@ -49,7 +49,7 @@ pub struct Pricing<'a> {
     coupled: Vec<Vec<usize>>,
     /// Groups and branches inside each group or branch.
     inside: Vec<Vec<usize>>,
-    /// The first drops none.
+    /// The one that was asked for last comes last.
     last: RefCell<Vec<Last<'a>>>,
     /// Bytes of the file that are not constants.
     overhead: f64,
@@ -136,6 +136,39 @@ impl<'a> Pricing<'a> {
         (0..len).filter(stays).count() as u32
     }
 
+    /// Changes a plan to one that keeps so many units of each group.
+    fn keep(&self, last: &mut Last, units: &[u32]) {
+        let mut axes = Vec::new();
+        for (g, (new, group)) in units.iter().zip(&self.dense.channels.groups).enumerate() {
+            let old = std::mem::replace(&mut last.keep[g], *new);
+            if old == *new {
+                continue;
+            }
+            for &u in &self.orders[g][old.min(*new) as usize..old.max(*new) as usize] {
+                last.removal.set(group.units[u as usize], *new < old);
+            }
+            axes.extend(&self.axes_of[g]);
+        }
+        if axes.is_empty() {
+            return;
+        }
+        let mut changed = Vec::new();
+        axes.sort_unstable();
+        axes.dedup();
+        for a in axes.into_iter().map(|a: usize| &self.axes[a]) {
+            let len = self.len(a, last);
+            if last.facts.get(a.value).size(a.axis) != Some(u64::from(len)) {
+                let mut fact = last.facts.get(a.value).clone();
+                if let Some(shape) = &mut fact.shape {
+                    shape[a.axis] = Dim::from(i64::from(len));
+                }
+                last.facts.set(a.value, fact);
+                changed.push(a.value);
+            }
+        }
+        last.price = price(&last.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
+    }
+
     /// Groups and branches that meet each group or branch in a kernel, ascending.
     fn meetings(&self, pricer: &Pricer) -> Vec<Vec<usize>> {
         let graph = &self.dense.model.graph;
@@ -205,44 +238,15 @@ impl Evaluate for Pricing<'_> {
         let (units, branches) = keep.split_at(self.dense.channels.groups.len());
         let dropped: BTreeSet<BranchId> = (0..branches.len()).filter(|b| branches[*b] == 0).collect();
         let mut all = self.last.borrow_mut();
-        let at = all.iter().position(|l| *l.removal.dropped() == dropped).unwrap_or_else(|| {
-            if all.len() == REMEMBERED {
-                all.remove(1);
-            }
-            all.push(self.without(&dropped));
-            all.len() - 1
-        });
-        let last = &mut all[at];
-        let mut axes = Vec::new();
-        for (g, (new, group)) in units.iter().zip(&self.dense.channels.groups).enumerate() {
-            let old = std::mem::replace(&mut last.keep[g], *new);
-            if old == *new {
-                continue;
-            }
-            for &u in &self.orders[g][old.min(*new) as usize..old.max(*new) as usize] {
-                last.removal.set(group.units[u as usize], *new < old);
-            }
-            axes.extend(&self.axes_of[g]);
+        let known = all.iter().position(|l| *l.removal.dropped() == dropped).map(|at| all.remove(at));
+        let mut last = known.unwrap_or_else(|| self.without(&dropped));
+        self.keep(&mut last, units);
+        if all.len() == REMEMBERED {
+            all.remove(0);
         }
-        if axes.is_empty() {
-            return last.price;
-        }
-        let mut changed = Vec::new();
-        axes.sort_unstable();
-        axes.dedup();
-        for a in axes.into_iter().map(|a: usize| &self.axes[a]) {
-            let len = self.len(a, last);
-            if last.facts.get(a.value).size(a.axis) != Some(u64::from(len)) {
-                let mut fact = last.facts.get(a.value).clone();
-                if let Some(shape) = &mut fact.shape {
-                    shape[a.axis] = Dim::from(i64::from(len));
-                }
-                last.facts.set(a.value, fact);
-                changed.push(a.value);
-            }
-        }
-        last.price = price(&last.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
-        last.price
+        let price = last.price;
+        all.push(last);
+        price
     }
     fn coupled(&self, group: usize) -> &[usize] {
         &self.coupled[group]
