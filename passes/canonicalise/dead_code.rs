@@ -1,4 +1,4 @@
-//! Removes nodes whose results nobody reads, then constants that nobody reads.
+//! Removes nodes whose results nobody reads, and constants that nobody reads.
 //!
 //! ```onnx before
 //! g (float[2] x) => (float[2] y) <float[2] w = {1.0, 2.0}>
@@ -14,7 +14,7 @@
 //! Leaves alone: nodes without results, which are there for an effect; the insides of subgraphs.
 
 use crate::{Changed, PassCx, PassDef, PassError, Stage};
-use sparsec_ir::{Def, Graph, Model, NodeId, Value, ValueId, topological};
+use sparsec_ir::{Model, Sweep};
 
 /// The pass.
 pub const DEAD_CODE: PassDef = PassDef {
@@ -27,37 +27,13 @@ pub const DEAD_CODE: PassDef = PassDef {
 fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
     let mut changed = Changed::No;
     let graph = &mut model.graph;
-    // Backwards, so that a reader goes before what it reads.
-    for node in topological(graph).unwrap_or_default().into_iter().rev() {
-        if dead(graph, node) {
-            let done = cx.rewrite(|| {
-                graph.remove_node(node);
-                Ok(())
-            })?;
-            changed = changed.or(done);
-        }
-    }
-    for value in unread_constants(graph) {
+    let mut sweep = Sweep::all(graph);
+    while let Some(unread) = sweep.next(graph) {
         let done = cx.rewrite(|| {
-            graph.remove_value(value);
+            unread.remove(graph);
             Ok(())
         })?;
         changed = changed.or(done);
     }
     Ok(changed)
-}
-
-/// Constants that nothing reads.
-pub(crate) fn unread_constants(graph: &Graph) -> Vec<ValueId> {
-    let unread = |(id, v): (ValueId, &Value)| {
-        let constant = matches!(v.def, Def::Constant(_) | Def::Sparse(_));
-        (constant && v.uses.is_empty() && !graph.is_output(id)).then_some(id)
-    };
-    graph.values().filter_map(unread).collect()
-}
-
-fn dead(graph: &Graph, node: NodeId) -> bool {
-    let results = &graph.node(node).outputs;
-    let unread = |v: &ValueId| graph.value(*v).uses.is_empty() && !graph.is_output(*v);
-    !results.is_empty() && results.iter().flatten().all(unread)
 }

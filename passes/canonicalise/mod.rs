@@ -12,7 +12,6 @@ mod resolve_casts;
 mod unshare_constants;
 
 pub use dead_code::DEAD_CODE;
-pub(crate) use dead_code::unread_constants;
 pub use fold_batchnorm::FOLD_BATCHNORM;
 pub use fold_constants::{Evaluator, FOLD_CONSTANTS};
 pub use fold_shapes::FOLD_SHAPES;

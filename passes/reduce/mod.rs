@@ -19,10 +19,10 @@
 mod sizes;
 mod steps;
 
-use crate::canonicalise::{DEAD_CODE, unread_constants};
+use crate::canonicalise::DEAD_CODE;
 use crate::{Changed, PassCx};
 use sparsec_analysis::{Inferred, ShapeProblem, infer};
-use sparsec_ir::{Data, Def, ElemType, Graph, Model, OpTable, Tensor, Type, ValueId, verify};
+use sparsec_ir::{Data, Def, ElemType, Graph, Model, OpTable, Sweep, Tensor, Type, Value, ValueId, verify};
 
 /// What is thought of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,9 +161,9 @@ impl Search<'_> {
     /// Judges a candidate, unless it is none; whether it was kept.
     fn attempt(&mut self, candidate: Option<Model>) -> bool {
         let Some(mut model) = candidate.filter(|_| !self.stopped) else { return false };
-        for v in unread_constants(&model.graph) {
-            model.graph.remove_value(v);
-        }
+        let constant = |v: &Value| matches!(v.def, Def::Constant(_) | Def::Sparse(_));
+        let constants = model.graph.values().filter(|(_, v)| constant(v)).map(|(id, _)| id);
+        Sweep::of(&model.graph, constants).run(&mut model.graph);
         let size = Size::of(&model);
         if model.graph.outputs().is_empty() || size >= self.size || verify(&model).is_err() {
             return false;

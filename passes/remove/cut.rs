@@ -18,7 +18,7 @@
 use super::{contents, drop_branches, numbers};
 use sparsec_analysis::{Channels, Inferred, Removal, infer_node, node_ref, start};
 use sparsec_ir::{
-    Attr, Attrs, Def, Dim, Edit, Facts, Graph, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Tensor,
+    Attr, Attrs, Def, Dim, Edit, Facts, Model, Node, NodeId, OpError, OpTable, Resize, Resized, Sweep, Tensor,
     TensorError, Type, ValueId, topological,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,24 +182,11 @@ pub fn remove(
         infer_node(&out, table, id, &mut now);
         compare(&out, &now, &expected, id)?;
     }
-    drop_unread(&mut out, model);
+    // What computed shape operands that were replaced.
+    let read = model.graph.values().filter(|(_, value)| !value.uses.is_empty());
+    Sweep::of(&out.graph, read.map(|(v, _)| v)).run(&mut out.graph);
     numbers::guard(&out, table, facts, &mut now, &follows)?;
     Ok(out)
-}
-
-/// Removes what computed shape operands that were replaced: nodes and constants of `before` that lost their readers.
-fn drop_unread(out: &mut Model, before: &Model) {
-    let lost = |g: &Graph, v: ValueId| g.value(v).uses.is_empty() && !g.is_output(v);
-    for node in topological(&before.graph).unwrap_or_default().into_iter().rev() {
-        let results: Vec<ValueId> = before.graph.node(node).outputs.iter().flatten().copied().collect();
-        let had = results.iter().any(|v| !before.graph.value(*v).uses.is_empty());
-        if had && results.iter().all(|v| lost(&out.graph, *v)) {
-            out.graph.remove_node(node);
-        }
-    }
-    let constant = |(v, _)| (out.graph.constant(v).is_some() && lost(&out.graph, v)).then_some(v);
-    let dead: Vec<ValueId> = out.graph.values().filter_map(constant).collect();
-    dead.into_iter().for_each(|v| out.graph.remove_value(v));
 }
 
 /// The tensor with only the indices that stay; `None` where all do.

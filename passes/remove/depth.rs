@@ -16,11 +16,13 @@
 
 use crate::canonicalise::replaceable;
 use sparsec_analysis::{Channels, Removal};
-use sparsec_ir::{Attrs, Def, Graph, Model, NodeId, Use, ValueId};
+use sparsec_ir::{Attrs, Graph, Model, Node, NodeId, Replacement, Sum, Sweep, Use, ValueId};
 use std::borrow::Cow;
 
 /// The operator that passes its operand on: where a name cannot be taken by what is left of a sum.
 const IDENTITY: &str = "Identity";
+/// The operator that adds what is left inside a node.
+const ADD: &str = "Add";
 
 /// The model without the branches that `removal` drops. `channels` are those of `model`.
 pub fn drop_branches<'m>(model: &'m Model, channels: &Channels, removal: &Removal) -> Cow<'m, Model> {
@@ -33,10 +35,37 @@ pub fn drop_branches<'m>(model: &'m Model, channels: &Channels, removal: &Remova
         };
         let (sum, operand) = (*sum, *operand);
         let graph = &mut out.to_mut().graph;
-        take_out(graph, sum, operand);
-        sweep(graph, term);
+        match channels.fused_sums.get(&sum) {
+            Some(Sum::Inside(terms)) => {
+                let found = terms.iter().find(|(place, _)| *place == operand);
+                found.into_iter().for_each(|(_, node)| replace(graph, sum, node));
+            }
+            _ => take_out(graph, sum, operand),
+        }
+        Sweep::of(graph, [term]).run(graph);
     }
     out
+}
+
+/// Makes a node what it is without one of the terms that it adds up.
+fn replace(graph: &mut Graph, id: NodeId, by: &Replacement) {
+    let old = graph.node(id).clone();
+    let at = |place: &usize| old.inputs.get(*place).copied().flatten();
+    let mut new = Node { domain: by.domain.to_string(), attrs: by.attrs.clone(), ..Node::new(by.op) };
+    for places in &by.operands {
+        let operand = places.iter().filter_map(at).reduce(|a, b| {
+            let name = format!("{}_left", graph.value(a).name);
+            let add = graph.add_node(Node::new(ADD).input(a).input(b), &[&name]);
+            graph.node(add).outputs[0].expect("the result was named")
+        });
+        new.inputs.push(operand);
+    }
+    if let Some((result, operand)) = by.passed
+        && let (Some(Some(sum)), Some(Some(left))) = (old.outputs.get(result), new.inputs.get(operand))
+    {
+        graph.replace_value(*sum, *left);
+    }
+    graph.become_node(id, new);
 }
 
 /// Takes an operand out of a sum. What is left of a sum with one operand is that operand.
@@ -57,25 +86,5 @@ fn take_out(graph: &mut Graph, sum: NodeId, operand: usize) {
     graph.truncate_operands(sum, left.len());
     if left.len() == 1 {
         graph.set_op(sum, IDENTITY, Attrs::default());
-    }
-}
-
-/// Removes what computes a value that nothing reads, as far as nothing else reads it.
-fn sweep(graph: &mut Graph, value: ValueId) {
-    let mut todo = vec![value];
-    while let Some(v) = todo.pop() {
-        let unread = |graph: &Graph, v: ValueId| graph.value(v).uses.is_empty() && !graph.is_output(v);
-        if graph.live_value(v).is_none() || !unread(graph, v) {
-            continue;
-        }
-        match graph.value(v).def {
-            Def::Constant(_) | Def::Sparse(_) => graph.remove_value(v),
-            Def::Node { node, .. } if graph.node(node).outputs.iter().flatten().all(|o| unread(graph, *o)) => {
-                todo.extend(graph.node(node).inputs.iter().flatten());
-                todo.extend(graph.captures(node));
-                graph.remove_node(node);
-            }
-            Def::Node { .. } | Def::Input | Def::Outer => {}
-        }
     }
 }

@@ -6,10 +6,10 @@
 use crate::allowed::{Allowed, Inexact};
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::collect::{Link, collect};
-use crate::depth::{Branch, BranchId, branches};
+use crate::depth::{Branch, BranchId, StayingTerm, branches};
 use crate::solve::{Freeze, Solution, solve};
 use crate::table::Table;
-use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, ValueId, ZeroPoint, topological};
+use sparsec_ir::{Def, Facts, Id, LinkKind, Model, NodeId, OpTable, Reason, Sum, ValueId, ZeroPoint, topological};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Position of a unit in [`Channels::units`].
@@ -77,6 +77,10 @@ pub struct Channels {
     pub groups: Vec<Group>,
     /// Terms of sums that can be dropped whole.
     pub branches: Vec<Branch>,
+    /// Computed terms of sums that cannot be dropped, and why.
+    pub staying_terms: Vec<StayingTerm>,
+    /// Nodes that work on a sum, and what they are without one of its terms.
+    pub fused_sums: BTreeMap<NodeId, Sum>,
     /// Weight axes with frozen slots.
     pub frozen: Vec<FrozenAxis>,
     /// Weight elements in all, and those that sit in at least one slot that can leave.
@@ -144,17 +148,28 @@ pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed:
     let mut statements = collect(model, facts, table, &allowed, &mut axes);
     let zero_points = std::mem::take(&mut statements.zero_points);
     let inexact = std::mem::take(&mut statements.inexact);
-    let sums = std::mem::take(&mut statements.sums);
+    let mut sums = std::mem::take(&mut statements.sums);
     let solution = solve(&mut axes, statements);
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
     let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
     out.count(model);
-    out.branches = branches(model, facts, (sums, &out.contractions), &out.zero_points);
+    (out.branches, out.staying_terms) = branches(model, facts, (&sums, &out.contractions), &out.zero_points);
+    sums.retain(|_, sum| matches!(sum, Sum::Inside(_)));
+    out.fused_sums = sums;
     out
 }
 
 impl Channels {
+    /// The first of `dropped` branches that a branch lies in, so that it goes with it.
+    pub fn branch_around(&self, branch: BranchId, dropped: &BTreeSet<BranchId>) -> Option<BranchId> {
+        let inner = &self.branches[branch].nodes;
+        let around = |outer: &BranchId| {
+            let nodes = &self.branches[*outer].nodes;
+            *outer != branch && nodes.len() > inner.len() && inner.iter().all(|n| nodes.binary_search(n).is_ok())
+        };
+        dropped.iter().copied().find(around)
+    }
     /// Cut set of a slot of `axis`: the units with which it leaves.
     pub fn cut(&self, axis: AxisId, index: u32) -> &[UnitId] {
         let c = &self.cuts[axis.index()];

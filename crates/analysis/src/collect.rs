@@ -4,10 +4,10 @@ use crate::allowed::{Allowed, Inexact};
 use crate::axes::{Axes, AxisId, AxisOwner, Slot};
 use crate::shapes::node_ref;
 use sparsec_ir::{
-    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, ValueId,
+    AxisRef, Def, Facts, LinkKind, Model, NodeId, OpTable, Reason, Relate, Relation, Relations, Row, Sum, ValueId,
     ZeroPoint, given,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A link between two progressions of slots.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +63,8 @@ pub(crate) struct Statements {
     pub(crate) inexact: Vec<Inexact>,
     /// Operands that stand for zero by another number.
     pub(crate) zero_points: Vec<(NodeId, ZeroPoint)>,
-    /// Nodes that are sums, and the places of their terms.
-    pub(crate) sums: Vec<(NodeId, Vec<usize>)>,
+    /// Nodes that add up operands.
+    pub(crate) sums: BTreeMap<NodeId, Sum>,
 }
 
 /// Collects the statements of all nodes; grows `axes` by the virtual axes of their relations.
@@ -111,9 +111,7 @@ pub(crate) fn collect(model: &Model, facts: &Facts, table: &OpTable, allowed: &A
             out.marks.push(Mark { slots: axes.slots(axis), reason: Reason::SingleSlot, node: Some(id) });
         }
         out.zero_points.extend(relations.zero_points.iter().map(|z| (id, *z)));
-        if !relations.terms.is_empty() {
-            out.sums.push((id, relations.terms));
-        }
+        out.sums.extend(relations.sum.map(|sum| (id, sum)));
         let mut spoken = BTreeSet::new();
         for relation in &relations.all {
             state((&*axes, &virtuals), relation, (id, allowed), &mut spoken, &mut out);

@@ -21,7 +21,7 @@ pub use audit::{Breach, audit};
 pub use axes::{Axes, AxisId, AxisOwner, Slot};
 pub use channels::{Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, channels, channels_allowing};
 pub use collect::Link;
-pub use depth::{Branch, BranchId};
+pub use depth::{Branch, BranchId, StayingTerm, WhyTermStays};
 pub use explain::{Step, path};
 pub use faults::{Fault, faults};
 pub use give_up::{Stays, Tie, give_up};

@@ -3,7 +3,7 @@
 //! `# group A (6): h.1 = w1.0/2` says that group A has 6 units with one slot on axis 1 of `h` and two on axis 0 of `w1`;
 //! what is said of A on several lines adds up. Every group of the model must be named, with all its axes.
 //! `# branch t: a b` says that the term `t` can be dropped, and that the nodes which make `a` and `b` go with it; every
-//! branch of the model must be named, unless none is.
+//! branch of the model must be named, unless none is. `# no branch t: why` says why a term cannot.
 //! `# allow normalised-width` allows a policy.
 //! `# frozen y.1: graph output` says that no slot of the axis can leave, and why the first one cannot.
 
@@ -94,6 +94,14 @@ fn groups_and_frozen_axes_are_those_of_the_annotations() {
         let (have, want) = (branches(&model, &channels), expected_branches(&fixture.text));
         if have != want && (fixture.text.contains("branch ") || name.contains("branch")) {
             wrong.push(format!("{name}: branches {have:?}, annotated {want:?}"));
+        }
+        for note in notes(&fixture.text).filter_map(|n| n.strip_prefix("no branch ")) {
+            let (term, why) = note.split_once(": ").expect("a term and a reason");
+            let term = model.graph.find(term).expect("the term exists");
+            let found = channels.staying_terms.iter().find(|t| t.term == term).map(|t| t.why.to_string());
+            if found.as_deref() != Some(why) {
+                wrong.push(format!("{name}: {note:?}, found {found:?}"));
+            }
         }
         for (axis, why) in frozen {
             let (value, index) = axis.split_once('.').expect("value.axis");

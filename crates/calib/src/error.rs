@@ -44,11 +44,11 @@ pub enum CalibError {
         /// Why.
         source: TensorError,
     },
-    /// The masked model of a group could not be made.
-    #[error("group `{group}` cannot be masked: {why}")]
+    /// The masked model of a group or branch could not be made.
+    #[error("`{what}` cannot be masked: {why}")]
     Mask {
-        /// Group.
-        group: String,
+        /// Group or branch.
+        what: String,
         /// Why.
         why: String,
     },

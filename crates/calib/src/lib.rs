@@ -4,6 +4,7 @@
 mod bias;
 mod consumers;
 pub mod data;
+mod depth;
 mod error;
 mod gram;
 mod linear;
@@ -19,5 +20,5 @@ pub use error::CalibError;
 pub use gram::{Gram, Passes, grams, rows};
 pub use linear::Linear;
 pub use rank::{Ranking, rank};
-pub use sensitivity::{Known, Probe, Reference, Sensitivity, sensitivity};
+pub use sensitivity::{Known, Probe, Reference, Sensitivity, Trial, sensitivity};
 pub use weight::{Weight, compensate, unit_norms};

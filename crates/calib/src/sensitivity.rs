@@ -1,4 +1,4 @@
-//! How the model's output degrades as each group shrinks alone.
+//! How the model's output degrades as each group shrinks alone, and each branch is dropped alone.
 //!
 //! The ranking prices every keep-count of a group at once, in units of its consumers' signal. What that is worth at the
 //! output is measured at a few counts: the group is masked, its consumers compensated in closed form, and the outputs
@@ -8,7 +8,7 @@ use crate::bias::{read_bias, set_own_constant, write_bias};
 use crate::normalised::rescale;
 use crate::{CalibError, Consumer, Gram, Linear, Other, Ranking, compensate};
 use rayon::prelude::*;
-use sparsec_analysis::{Channels, Removal};
+use sparsec_analysis::{BranchId, Channels, Removal};
 use sparsec_ir::{Facts, Model, OpTable, Tensor, TensorError, ValueId};
 use sparsec_runtime::{Runtime, Sessions};
 use std::collections::BTreeMap;
@@ -73,30 +73,45 @@ pub struct Probe<'a> {
 
 /// What earlier runs measured. Whoever keeps it answers for the model, the samples and all else being the same.
 pub trait Known: Sync {
-    /// Error of a group at a count, where it is known.
-    fn error(&self, group: &str, keep: u32) -> Option<f64>;
+    /// Error of a group at a count, where it is known; of a branch, at none.
+    fn error(&self, id: &str, keep: u32) -> Option<f64>;
     /// Is told of one that was measured.
-    fn found(&self, group: &str, keep: u32, error: f64);
+    fn found(&self, id: &str, keep: u32, error: f64);
 }
 
-/// Divergence of the output for each (group, units kept) of `work`, with the group's `rankings`, but for what is `known`.
-/// Probes are independent, so they run side by side; `step` is told of each that is done and says whether to stop.
+/// What is taken from the model to see how the output degrades.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trial<'a> {
+    /// All but the best so many units of a group.
+    Units(usize, &'a Ranking, u32),
+    /// A branch.
+    Branch(BranchId),
+}
+
+/// Divergence of the output for each trial of `work`, but for what is `known`. Trials are independent, so they run side by
+/// side; `step` is told of each that is done and says whether to stop.
 pub fn sensitivity(
     probe: &Probe,
-    rankings: &[Ranking],
-    work: &[(usize, u32)],
+    work: &[Trial],
     known: &dyn Known,
     step: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<f64>, CalibError> {
-    let one = |&(g, keep): &(usize, u32)| -> Result<f64, CalibError> {
+    let one = |trial: &Trial| -> Result<f64, CalibError> {
         if step() {
             return Err(CalibError::Interrupted);
         }
-        let id = &probe.channels.groups[g].id;
+        let (id, keep) = match *trial {
+            Trial::Units(group, _, keep) => (&probe.channels.groups[group].id, keep),
+            Trial::Branch(branch) => (&probe.channels.branches[branch].id, 0),
+        };
         if let Some(error) = known.error(id, keep) {
             return Ok(error);
         }
-        let error = probe.measure(g, &rankings[g], keep)?;
+        let model = match *trial {
+            Trial::Units(group, ranking, keep) => probe.without_units(group, ranking, keep)?,
+            Trial::Branch(branch) => probe.without_branch(branch)?,
+        };
+        let error = probe.divergence(&model)?;
         known.found(id, keep, error);
         Ok(error)
     };
@@ -106,21 +121,31 @@ pub fn sensitivity(
 }
 
 impl Probe<'_> {
-    /// Divergence of the output with only the best `keep` units of a group.
-    fn measure(&self, group: usize, ranking: &Ranking, keep: u32) -> Result<f64, CalibError> {
+    /// The model with only the best `keep` units of a group, and its consumers compensated.
+    fn without_units(&self, group: usize, ranking: &Ranking, keep: u32) -> Result<Model, CalibError> {
         let g = &self.channels.groups[group];
         let mut removal = Removal::none(self.channels);
         for u in &ranking.order[keep as usize..] {
             removal.set(g.units[*u as usize], true);
         }
-        let mut model = (self.mask)(&removal).map_err(|why| CalibError::Mask { group: g.id.clone(), why })?;
+        let mut model = self.masked(&removal, &g.id)?;
         rescale(&mut model, (self.model, self.facts, self.table), (self.channels, &removal), self.grams)?;
         let mut kept: Vec<u32> = ranking.order[..keep as usize].to_vec();
         kept.sort_unstable();
         for consumer in &self.consumers[group] {
             self.stand_in(&mut model, consumer, &kept)?;
         }
-        let sessions = Sessions::load(self.runtime, &model, self.inputs)?;
+        Ok(model)
+    }
+
+    /// The masked model of a removal, of what is called `id`.
+    pub(crate) fn masked(&self, removal: &Removal, id: &str) -> Result<Model, CalibError> {
+        (self.mask)(removal).map_err(|why| CalibError::Mask { what: id.to_string(), why })
+    }
+
+    /// Divergence of a model's outputs from those of the dense one.
+    fn divergence(&self, model: &Model) -> Result<f64, CalibError> {
+        let sessions = Sessions::load(self.runtime, model, self.inputs)?;
         let mut far = vec![0.0; self.dense.outputs.len()];
         for (run, inputs) in self.inputs.iter().enumerate() {
             let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();

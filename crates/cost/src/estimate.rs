@@ -5,6 +5,7 @@ use crate::memory::{self, LiveRange};
 use crate::schedule::{Launch, Role};
 use crate::{Pricer, Target};
 use sparsec_ir::{Facts, Graph, Model, NodeId, OpTable, ValueId};
+use std::borrow::Cow;
 
 /// A time in ms with its error bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -94,7 +95,7 @@ pub struct Estimate {
 /// Nodes without a work rule are priced by the bytes they touch, and values of unknown size at nothing; notes say so.
 /// A graph with a cycle has no order of execution: its estimate holds nothing but a note.
 pub fn estimate(model: &Model, facts: &Facts, table: &OpTable, target: &Target) -> Estimate {
-    Pricer::new(model, facts, table, target).estimate(facts)
+    Pricer::new(Cow::Borrowed(model), facts, table, target).estimate(facts)
 }
 
 impl Pricer<'_> {

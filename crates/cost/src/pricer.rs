@@ -5,6 +5,7 @@ use crate::memory::{self, Buffer};
 use crate::schedule::{Launch, Role, Schedule};
 use crate::{Target, size};
 use sparsec_ir::{Facts, Graph, IdMap, Model, NodeRef, OpTable, ValueId, Work};
+use std::borrow::Cow;
 
 /// What a model costs under one set of shapes: the totals of an [`Estimate`](crate::Estimate).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,7 +32,7 @@ pub struct Price {
 /// additions, and one that differs in a few values from the last costs the rules of the kernels that touch them
 /// ([`Pricer::update`]). A plan changes sizes, not kernels: all facts must be of the same graph.
 pub struct Pricer<'a> {
-    pub(crate) model: &'a Model,
+    pub(crate) model: Cow<'a, Model>,
     pub(crate) target: &'a Target,
     pub(crate) schedule: Schedule,
     pub(crate) buffers: Vec<Buffer>,
@@ -81,8 +82,8 @@ pub(crate) struct LaunchCost {
 
 impl<'a> Pricer<'a> {
     /// Prepares to price `model` on `target`. `facts` are those of the dense model, bound to sizes.
-    pub fn new(model: &'a Model, facts: &Facts, table: &OpTable, target: &'a Target) -> Self {
-        let schedule = Schedule::new(model, facts, table, &target.fusion);
+    pub fn new(model: Cow<'a, Model>, facts: &Facts, table: &OpTable, target: &'a Target) -> Self {
+        let schedule = Schedule::new(&model, facts, table, &target.fusion);
         let buffers = memory::buffers(&model.graph, facts, &schedule);
         let touched = touched(&model.graph, &schedule, &buffers);
         Self { model, target, schedule, buffers, touched }

@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use sparsec_analysis::infer;
 use sparsec_cost::{Estimate, NodeCost, Pricer, Target, estimate};
 use sparsec_ir::{Dim, Fact, Facts, Model};
+use std::borrow::Cow;
 
 fn target() -> Target {
     Target::named_or_file("generic-x86").expect("it is built in")
@@ -316,7 +317,7 @@ fn a_price_is_the_estimate_of_the_same_facts() {
     let model = model(CHAIN);
     let (table, target) = (sparsec_ops::table(), target());
     let dense = facts(&model);
-    let pricer = Pricer::new(&model, &dense, &table, &target);
+    let pricer = Pricer::new(Cow::Borrowed(&model), &dense, &table, &target);
     let cut = planned(
         &model,
         &[("w", 0, 9), ("a", 1, 9), ("b", 1, 9), ("v", 0, 9), ("v", 1, 9), ("c", 1, 9), ("d", 1, 9), ("y", 1, 9)],
@@ -343,7 +344,7 @@ fn a_price_that_is_kept_up_to_date_is_the_price_anew() {
     for cache_kib in [target().weights.cache_kib, 1] {
         let mut target = target();
         target.weights.cache_kib = cache_kib;
-        let pricer = Pricer::new(&model, &dense, &table, &target);
+        let pricer = Pricer::new(Cow::Borrowed(&model), &dense, &table, &target);
         let (mut tally, mut facts) = (pricer.tally(&dense), dense.clone());
         for len in [9, 16, 3, 8, 1] {
             let places = [("w", 0), ("a", 1), ("b", 1), ("v", 0), ("v", 1), ("c", 1), ("d", 1), ("y", 1)]

@@ -494,6 +494,18 @@ impl Graph {
         self.nodes[node.index()] = None;
         self.revision += 1;
     }
+    /// Makes a node another one of `new`'s operator, attributes and operands. Its first result stays; the others, which
+    /// nothing may use any more, are gone.
+    pub fn become_node(&mut self, node: NodeId, new: Node) {
+        for v in self.node(node).outputs.iter().skip(1).flatten().copied().collect::<Vec<_>>() {
+            self.drop_value(v);
+        }
+        self.truncate_operands(node, 0);
+        let n = self.node_mut(node);
+        (n.domain, n.op, n.attrs) = (new.domain, new.op, new.attrs);
+        n.outputs.truncate(1);
+        new.inputs.into_iter().enumerate().for_each(|(i, v)| self.set_operand(node, i, v));
+    }
     /// Replaces a sparse constant.
     pub fn set_sparse(&mut self, value: ValueId, tensor: SparseTensor) {
         debug_assert!(matches!(self.value(value).def, Def::Sparse(_)), "only a sparse constant is replaced by one");

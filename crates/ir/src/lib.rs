@@ -32,6 +32,7 @@ mod policy;
 mod reason;
 mod relation;
 mod resize;
+mod sweep;
 mod tensor;
 pub mod text;
 mod ty;
@@ -53,8 +54,9 @@ pub use op::{
 pub use order::{cycle, topological};
 pub use policy::Policy;
 pub use reason::Reason;
-pub use relation::{AxisRef, LinkKind, Relation, Relations, Row, ZeroPoint};
+pub use relation::{AxisRef, LinkKind, Relation, Relations, Replacement, Row, Sum, ZeroPoint};
 pub use resize::{Edit, Resized};
+pub use sweep::{Sweep, Unread};
 pub use tensor::{Data, ExternalRef, SparseTensor, Tensor, TensorError, element_count};
 pub use ty::Type;
 pub use verify::{Invariant, Violation, verify};

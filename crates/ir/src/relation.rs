@@ -13,7 +13,7 @@
 //!
 //! An axis of a node that no relation mentions is frozen by the solver ([`Reason::Unstated`]): silence is safe.
 
-use crate::{Policy, Reason, ValueId};
+use crate::{Attrs, Policy, Reason, ValueId};
 
 /// An axis that relations speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +111,33 @@ pub struct ZeroPoint {
     pub axis: Option<u32>,
 }
 
+/// The operands that a node adds up.
+#[derive(Clone, Debug)]
+pub enum Sum {
+    /// Result 0 is the sum of the operands in these places: without one of them it is what it is with zeros in its place,
+    /// and of one alone it is that one.
+    Plain(Vec<usize>),
+    /// The node works on the sum of the operands in these places; without one of them it is another node.
+    Inside(Vec<(usize, Replacement)>),
+    /// The node works on the sum of the operands in these places, but is nothing else without one of them.
+    Fixed(Vec<usize>, &'static str),
+}
+
+/// A node in place of another one.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    /// Domain of the operator.
+    pub domain: &'static str,
+    /// Operator.
+    pub op: &'static str,
+    /// Attributes.
+    pub attrs: Attrs,
+    /// Each operand as the sum of operands of the old node, by their places.
+    pub operands: Vec<Vec<usize>>,
+    /// Result of the old node, other than the first, that is an operand of the new one.
+    pub passed: Option<(usize, usize)>,
+}
+
 /// What an operator's rule says about one node.
 #[derive(Clone, Debug, Default)]
 pub struct Relations {
@@ -118,9 +145,8 @@ pub struct Relations {
     pub all: Vec<Relation>,
     /// Operands that stand for zero by another number.
     pub zero_points: Vec<ZeroPoint>,
-    /// Places of operands of which result 0 is the sum: without one of them it is what it is with zeros in its place,
-    /// and of one alone it is that one. Empty where the node is no sum.
-    pub terms: Vec<usize>,
+    /// Operands that the node adds up, where it does.
+    pub sum: Option<Sum>,
     /// Lengths of the virtual axes.
     pub virtual_len: Vec<u64>,
 }

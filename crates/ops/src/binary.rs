@@ -13,7 +13,7 @@ use crate::content::{self, zip};
 use crate::work::{heavy, light};
 use sparsec_ir::{
     Affine, ChannelAffine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
-    ShapeRule, WorkRule,
+    ShapeRule, Sum, WorkRule,
 };
 
 type Shape = fn(&NodeRef) -> Result<Vec<Fact>, OpError>;
@@ -181,7 +181,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 fn relate_sum(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     relate(node, r)?;
     if node.opset >= 7 {
-        r.terms = (0..node.input_count()).collect(); // R6; before, operand 0 gave the shape (R5)
+        r.sum = Some(Sum::Plain((0..node.input_count()).collect())); // R6; before, operand 0 gave the shape (R5)
     }
     Ok(())
 }

@@ -5,13 +5,16 @@
 //!      end, the sum has the shape of x.
 //!  R3  `Embed…`: rows of the tables are addressed by data; batch and positions are those of the ids. Positions that are
 //!      not given are counted, and so are those that a mask shows: frozen.
+//!  R4  `Skip…`: x, skip and the bias are summed up. Without x or skip the node normalises what is left: it is the
+//!      normalisation without a skip, and its sum, where it is given, is what is left. Not so where the statistics are given
+//!      or the sum is an output or used by a subgraph.
 
 use crate::broadcast;
 use crate::form::{dims, freeze, freeze_all, like, normalised, positive_rank, tie, tie_same};
 use crate::work::reduces;
 use sparsec_ir::{
-    Affine, Dim, ElemType, Fact, LinearRule, NodeRef, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
-    WorkRule,
+    Affine, Attr, Attrs, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
+    Replacement, Resize, ShapeRule, Sum, Use, ValueId, WorkRule,
 };
 
 const SKIP: OpDef = OpDef {
@@ -34,8 +37,11 @@ pub(crate) const OPS: &[OpDef] = &[
         ..SKIP
     },
     SKIP,
-    OpDef { name: "SkipSimplifiedLayerNormalization", ..SKIP },
+    OpDef { name: SIMPLIFIED, ..SKIP },
 ];
+
+/// The one that takes no mean away and has no shift.
+const SIMPLIFIED: &str = "SkipSimplifiedLayerNormalization";
 
 fn skip_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let rank = positive_rank(node)?;
@@ -57,7 +63,40 @@ fn relate_skip(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         freeze(r, &result, [rank - 1], &reason);
         tie_same(r, &x, &result, 0..rank - 1, "R2");
     }
+    r.sum = Some(sum(node)?);
     Ok(())
+}
+
+/// Terms of the sum, with what the node is without each (R4).
+fn sum(node: &NodeRef) -> Result<Sum, OpError> {
+    const TERMS: [usize; 2] = [0, 1];
+    const SUM: usize = 3;
+    let simplified = node.node().op == SIMPLIFIED;
+    // The bias comes behind the shift, which the simplified form lacks.
+    let bias = if simplified { 3 } else { 4 };
+    if [1, 2].iter().any(|i| node.output(*i).is_some()) {
+        return Ok(Sum::Fixed(TERMS.to_vec(), "the statistics of the sum are results, too"));
+    }
+    let bound = |v: ValueId| {
+        let captured = node.graph.value(v).uses.iter().any(|u| matches!(u, Use::Captured(_)));
+        node.graph.is_output(v) || captured
+    };
+    if node.node().outputs.get(SUM).copied().flatten().is_some_and(bound) {
+        return Ok(Sum::Fixed(TERMS.to_vec(), "the sum is an output or used by a subgraph"));
+    }
+    let epsilon = Attr::Float(node.float_or("epsilon", 1e-12)?);
+    let attrs = Attrs::from_iter([("axis".to_string(), Attr::Int(-1)), ("epsilon".to_string(), epsilon)]);
+    let op = if simplified { "SimplifiedLayerNormalization" } else { "LayerNormalization" };
+    let without = |term: usize| {
+        let mut left = vec![1 - term];
+        left.extend(node.input(bias).map(|_| bias));
+        let mut operands = vec![left, vec![2]];
+        if !simplified && node.input(3).is_some() {
+            operands.push(vec![3]);
+        }
+        (term, Replacement { domain: ONNX, op, attrs: attrs.clone(), operands, passed: Some((SUM, 0)) })
+    };
+    Ok(Sum::Inside(TERMS.map(without).to_vec()))
 }
 
 /// Places of the hidden size: the tables and what scales their sum.

@@ -95,12 +95,15 @@ impl Curve {
     }
 }
 
-/// What the search asks about counts of units kept, one for each group.
+/// What the search asks about counts of units kept, one for each group. What goes whole or not at all, such as a branch, is
+/// a group of one unit that may keep none.
 pub trait Evaluate {
     /// Cost of keeping so many units of each group. The next question differs in a group or two.
     fn price(&self, keep: &[u32]) -> Price;
     /// Other groups on whose counts it hangs what a count of `group` changes in the price, memory aside.
     fn coupled(&self, group: usize) -> &[usize];
+    /// Other groups that are gone when `group` keeps none: what they keep then makes no difference.
+    fn inside(&self, group: usize) -> &[usize];
     /// Whether the caller wants to stop.
     fn interrupted(&self) -> bool;
 }
@@ -112,7 +115,7 @@ pub struct Outcome {
     pub keep: Vec<u32>,
     /// What that costs.
     pub price: Price,
-    /// Sum of the groups' errors.
+    /// Sum of the errors of the groups that are there.
     pub error: f64,
     /// Limits that do not hold, though nothing more can be cut.
     pub unmet: Vec<LimitKind>,
@@ -174,6 +177,9 @@ mod tests {
         fn coupled(&self, group: usize) -> &[usize] {
             [&[1], &[0]][group]
         }
+        fn inside(&self, _: usize) -> &[usize] {
+            &[]
+        }
         fn interrupted(&self) -> bool {
             false
         }
@@ -216,6 +222,40 @@ mod tests {
         assert_eq!(out.error, best);
     }
 
+    /// Two groups inside a branch that can be dropped, which is the last one, and a group beside it.
+    struct Nested;
+    impl Evaluate for Nested {
+        fn price(&self, keep: &[u32]) -> Price {
+            let (a, b, beside) = (f64::from(keep[0]), f64::from(keep[1]), f64::from(keep[2]));
+            let inner = if keep[3] == 0 { 0.0 } else { a + b + 10.0 };
+            Price { macs: inner + beside, ..Price::default() }
+        }
+        fn coupled(&self, group: usize) -> &[usize] {
+            [&[3][..], &[3], &[], &[0, 1]][group]
+        }
+        fn inside(&self, group: usize) -> &[usize] {
+            if group == 3 { &[0, 1] } else { &[] }
+        }
+        fn interrupted(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_is_inside_a_dropped_branch_stays_whole_and_counts_for_nothing() {
+        let branch = |error: f64| Curve::new(vec![0, 1], vec![error, 0.0]);
+        let limit = |at_most| [Limit { kind: LimitKind::Macs, at_most }];
+        let cheap = [curve(1.0), curve(1.0), curve(50.0), branch(0.5)];
+        let out = search(&cheap, &limit(20.0), &Nested).unwrap();
+        assert_eq!((out.keep, out.error), (vec![16, 16, 16, 0], 0.5));
+        // The groups inside are cut first, and when they have lost 24 the branch costs but 16 more.
+        let dear = [curve(1.0), curve(1.0), curve(2.0), branch(40.0)];
+        let out = search(&dear, &limit(24.0), &Nested).unwrap();
+        assert_eq!((out.keep, out.error), (vec![16, 16, 16, 0], 40.0));
+        let out = search(&dear, &limit(50.0), &Nested).unwrap();
+        assert_eq!((out.keep[3], out.error), (1, 8.0));
+    }
+
     /// A chain of layers of which each contracts what the one before makes; counts what it is asked.
     struct Counting {
         neighbours: Vec<Vec<usize>>,
@@ -240,6 +280,9 @@ mod tests {
         }
         fn coupled(&self, group: usize) -> &[usize] {
             &self.neighbours[group]
+        }
+        fn inside(&self, _: usize) -> &[usize] {
+            &[]
         }
         fn interrupted(&self) -> bool {
             self.asked.get() >= self.patience

@@ -37,6 +37,8 @@ pub(crate) struct Walk<'a> {
     rows: Vec<Row>,
     /// Rows that are stale have been so for this many moves.
     owed: usize,
+    /// Groups that each lies in.
+    around: Vec<Vec<usize>>,
     /// A group that the descent leaves where it is.
     locked: Option<usize>,
     /// Whether a price is not the sum of what the jumps change, as the peak of memory is not: then all are neighbours.
@@ -52,7 +54,9 @@ impl<'a> Walk<'a> {
         let price = model.price(&keep);
         let rows = curves.iter().map(|c| Row { change: vec![None; c.counts.len()], stale: false }).collect();
         let entangled = limits.iter().any(|l| l.kind == LimitKind::Memory);
-        Self { curves, limits, model, at, keep, price, rows, owed: 0, locked: None, entangled, asked: 1 }
+        let mut around = vec![Vec::new(); curves.len()];
+        (0..curves.len()).for_each(|outer| model.inside(outer).iter().for_each(|g| around[*g].push(outer)));
+        Self { curves, limits, model, at, keep, price, rows, around, owed: 0, locked: None, entangled, asked: 1 }
     }
     pub(crate) fn keep(&self) -> &[u32] {
         &self.keep
@@ -60,9 +64,31 @@ impl<'a> Walk<'a> {
     pub(crate) fn price(&self) -> Price {
         self.price
     }
-    /// Sum of the groups' errors.
+    /// Sum of the errors of the groups that are there.
     pub(crate) fn error(&self) -> f64 {
-        self.at.iter().zip(self.curves).map(|(i, c)| c.error[*i]).sum()
+        (0..self.at.len()).filter(|g| !self.gone(*g)).map(|g| self.curves[g].error[self.at[g]]).sum()
+    }
+    /// Whether a group lies in one that keeps none.
+    fn gone(&self, g: usize) -> bool {
+        self.around[g].iter().any(|outer| self.keep[*outer] == 0)
+    }
+    /// How much the error rises when a group moves to another position of its curve.
+    fn rise(&self, g: usize, to: usize) -> f64 {
+        if self.gone(g) {
+            return 0.0;
+        }
+        let (curve, at) = (&self.curves[g], self.at[g]);
+        let own = curve.error[to] - curve.error[at];
+        // What lies in the group goes with it, and comes back with it.
+        let only = |i: &usize| self.around[*i].iter().all(|outer| *outer == g || self.keep[*outer] > 0);
+        let inside =
+            || self.model.inside(g).iter().filter(|i| only(i)).map(|i| self.curves[*i].error[self.at[*i]]).sum::<f64>();
+        match (curve.counts[at], curve.counts[to]) {
+            (0, 0) => own,
+            (_, 0) => own - inside(),
+            (0, _) => own + inside(),
+            _ => own,
+        }
     }
     /// How far the price is beyond the limits; 0 where all hold.
     pub(crate) fn excess(&self) -> f64 {
@@ -173,8 +199,7 @@ impl<'a> Walk<'a> {
             for to in (0..from).rev() {
                 let price = self.change(g, to)?.plus(self.price);
                 let left = self.beyond(&price);
-                let curve = &self.curves[g];
-                let score = (curve.error[to] - curve.error[from] + FREE) / (excess - left);
+                let score = (self.rise(g, to) + FREE) / (excess - left);
                 if left < excess && best.is_none_or(|b| score < b.0) {
                     best = Some((score, (g, to)));
                 }
@@ -211,7 +236,7 @@ impl<'a> Walk<'a> {
     fn rises(&self, most: usize) -> Vec<(f64, usize, usize)> {
         let mut out = Vec::new();
         for (g, (&at, c)) in self.at.iter().zip(self.curves).enumerate() {
-            out.extend((at + 1..c.counts.len()).take(most).map(|to| (c.error[at] - c.error[to], g, to)));
+            out.extend((at + 1..c.counts.len()).take(most).map(|to| (-self.rise(g, to), g, to)));
         }
         // The sort is stable: of equals the first group comes first.
         out.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -220,8 +245,8 @@ impl<'a> Walk<'a> {
     /// Steps down of at most `most` counts: the error that they cost, group and position; least error first.
     fn falls(&self, most: usize) -> Vec<(f64, usize, usize)> {
         let mut out = Vec::new();
-        for (g, (&at, c)) in self.at.iter().zip(self.curves).enumerate() {
-            out.extend((0..at).rev().take(most).map(|to| (c.error[to] - c.error[at], g, to)));
+        for (g, &at) in self.at.iter().enumerate() {
+            out.extend((0..at).rev().take(most).map(|to| (self.rise(g, to), g, to)));
         }
         out.sort_by(|a, b| a.0.total_cmp(&b.0));
         out

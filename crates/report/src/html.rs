@@ -2,7 +2,7 @@
 
 use crate::chart::{self, KernelChart, KernelRow, MemoryChart, Spark, at};
 use crate::evaluation::{ScoreRow, rows};
-use crate::report::{Better, Frozen, Group, Metric, Report};
+use crate::report::{Better, Branch, Frozen, Group, Metric, Report};
 use crate::{ReportError, text};
 use askama::Template;
 
@@ -34,6 +34,8 @@ struct Page {
     memory_text: String,
     groups: Vec<GroupRow>,
     groups_left_out: usize,
+    branches: Vec<BranchRow>,
+    branches_left_out: usize,
     frozen: Vec<[String; 4]>,
     frozen_left_out: usize,
     limits: Vec<LimitRow>,
@@ -89,6 +91,17 @@ struct GroupRow {
     why: String,
 }
 
+struct BranchRow {
+    id: String,
+    layers: Vec<String>,
+    sum: String,
+    params: String,
+    macs: String,
+    error: Option<String>,
+    dropped: bool,
+    why: String,
+}
+
 struct LimitRow {
     name: String,
     asked: String,
@@ -125,6 +138,8 @@ impl Page {
             ),
             groups_left_out: groups.len().saturating_sub(MAX_ROWS),
             groups: groups.into_iter().take(MAX_ROWS).map(group).collect(),
+            branches_left_out: r.branches.len().saturating_sub(MAX_ROWS),
+            branches: r.branches.iter().take(MAX_ROWS).map(branch).collect(),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
             frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
@@ -276,5 +291,18 @@ fn group(g: &Group) -> GroupRow {
         axes: g.axes.iter().map(|a| text::clean(a)).collect(),
         spark: chart::spark(&g.curve, g.units, g.kept),
         why: text::clean(&g.why_not_more),
+    }
+}
+
+fn branch(b: &Branch) -> BranchRow {
+    BranchRow {
+        id: text::clean(&b.id),
+        layers: b.layers.iter().map(|l| text::clean(l)).collect(),
+        sum: text::clean(&b.sum),
+        params: text::count(b.params),
+        macs: text::count(b.macs),
+        error: b.error.map(text::significant),
+        dropped: b.dropped,
+        why: text::clean(&b.why),
     }
 }

@@ -31,6 +31,9 @@ pub struct Report {
     pub evaluations: Vec<Evaluation>,
     /// Groups of channels, cut or not.
     pub groups: Vec<Group>,
+    /// Terms of sums that can be dropped whole, dropped or not.
+    #[serde(default)]
+    pub branches: Vec<Branch>,
     /// Axes that can never shrink.
     pub frozen: Vec<Frozen>,
     /// Files that the run read.
@@ -215,6 +218,28 @@ pub struct Group {
     pub curve: Vec<(u64, f64)>,
     /// Why it was not cut further.
     pub why_not_more: String,
+}
+
+/// A term of a sum that can be dropped whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Name, as the plan file has it.
+    pub id: String,
+    /// The layers that go with it, as their author named them.
+    pub layers: Vec<String>,
+    /// The node that adds it.
+    pub sum: String,
+    /// Parameters that only it has.
+    pub params: u64,
+    /// Multiply-accumulates that only it takes, before.
+    pub macs: u64,
+    /// Error at the output without it, all else whole; absent where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Whether it was dropped.
+    pub dropped: bool,
+    /// Why, or why not.
+    pub why: String,
 }
 
 /// An axis that can never shrink.

@@ -1,8 +1,8 @@
 //! Reports as files: the JSON, the page, and names that mean harm.
 
 use sparsec_report::{
-    Better, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment,
-    Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+    Better, Branch, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Memory, Metric,
+    Moment, Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
 };
 use sparsec_testkit::snapshot;
 
@@ -91,6 +91,16 @@ fn sample() -> Report {
             curve: vec![(16, 0.2), (32, 0.05), (48, 0.01), (64, 0.0)],
             why_not_more: "the next step costs more than the limit on the drop allows".to_string(),
         }],
+        branches: vec![Branch {
+            id: "mlp.out".to_string(),
+            layers: vec!["mlp.up".to_string(), "mlp.down".to_string()],
+            sum: "Add → x2".to_string(),
+            params: 32_896,
+            macs: 1_000_000,
+            error: Some(0.031),
+            dropped: true,
+            why: "without it the output's divergence is 3.10e-2 higher".to_string(),
+        }],
         frozen: vec![Frozen { value: "y".to_string(), axis: 1, reason: "graph output".to_string(), params: 640 }],
         inputs: vec![Input { role: "model".to_string(), name: "small.onnx".to_string(), sha256: "00ff".to_string() }],
         notes: vec!["one node has no work rule".to_string()],
@@ -142,6 +152,8 @@ fn hostile_names_stay_text() {
     r.inputs[0].name = EVIL.to_string();
     (r.groups[0].id, r.groups[0].title, r.groups[0].why_not_more) = (EVIL.into(), EVIL.into(), EVIL.into());
     r.groups[0].axes[0] = EVIL.to_string();
+    let b = &mut r.branches[0];
+    (b.id, b.layers[0], b.sum, b.why) = (EVIL.into(), EVIL.into(), EVIL.into(), EVIL.into());
     for side in [&mut r.before, &mut r.after] {
         (side.nodes[0].label, side.nodes[0].kernel, side.timeline[0].label) = (EVIL.into(), EVIL.into(), EVIL.into());
         side.metric.as_mut().unwrap().name = EVIL.to_string();

@@ -1,7 +1,7 @@
 //! Models cut out of models: other outputs, or a segment between values.
 
 use crate::RuntimeError;
-use sparsec_ir::{Def, Facts, Graph, Model, Node, NodeId, ValueId};
+use sparsec_ir::{Def, Facts, Graph, Model, Node, NodeId, Sweep, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `model` with `values` as its outputs (each once, in that order) and without the nodes and constants that they do not
@@ -21,29 +21,8 @@ pub fn tap(model: &Model, facts: &Facts, values: &[ValueId]) -> Model {
         }
     }
     graph.set_outputs(&outputs);
-    remove_dead(graph);
+    Sweep::all(graph).run(graph);
     out
-}
-
-/// Removes nodes none of whose results are needed, then constants that nothing uses.
-fn remove_dead(graph: &mut Graph) {
-    let mut work: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
-    let mut live: BTreeSet<NodeId> = work.iter().copied().collect();
-    while let Some(node) = work.pop() {
-        let idle = |v: &ValueId| graph.value(*v).uses.is_empty() && !graph.is_output(*v);
-        if !live.contains(&node) || !graph.node(node).outputs.iter().flatten().all(idle) {
-            continue;
-        }
-        let operands = graph.node(node).inputs.iter().flatten().copied().chain(graph.captures(node));
-        work.extend(operands.filter_map(|v| graph.producer(v)).collect::<BTreeSet<_>>());
-        live.remove(&node);
-        graph.remove_node(node);
-    }
-    let constant = |d: &Def| matches!(d, Def::Constant(_) | Def::Sparse(_));
-    let unused = graph.values().filter(|(id, v)| constant(&v.def) && v.uses.is_empty() && !graph.is_output(*id));
-    for v in unused.map(|(id, _)| id).collect::<Vec<_>>() {
-        graph.remove_value(v);
-    }
 }
 
 /// The segment of `model` that computes `outputs` from `inputs`: these become graph inputs, in the given order, with the

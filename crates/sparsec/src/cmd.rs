@@ -24,6 +24,7 @@ pub(crate) mod slot;
 pub(crate) mod target;
 pub(crate) mod verify;
 pub(crate) mod why;
+mod why_term;
 
 use crate::cli::{Cli, Command};
 use crate::error::CliError;

@@ -32,6 +32,14 @@ impl Names {
     pub(crate) fn node(&self, graph: &Graph, id: NodeId) -> String {
         self.layers.get(&id).cloned().unwrap_or_else(|| graph.label(id))
     }
+    /// What the node is called, with its operator.
+    pub(crate) fn named(&self, graph: &Graph, id: NodeId) -> String {
+        let op = graph.node(id).op_name();
+        match self.node(graph, id) {
+            label if label.starts_with(&op) => label,
+            label => format!("{label} ({op})"),
+        }
+    }
     /// Gives the nodes of an estimate of `graph` their names.
     pub(crate) fn relabel(&self, graph: &Graph, e: &mut Estimate) {
         let names: BTreeMap<String, &String> = self.layers.iter().map(|(id, n)| (graph.label(*id), n)).collect();
@@ -61,10 +69,14 @@ impl Names {
         self.list(&dense.model.graph, &layers_on(dense, group).1)
     }
     /// The layers that go with a branch.
-    pub(crate) fn branch(&self, graph: &Graph, branch: &Branch) -> String {
+    pub(crate) fn layers(&self, graph: &Graph, branch: &Branch) -> Vec<String> {
         let weighs = |n: &NodeId| graph.node(*n).inputs.iter().flatten().any(|v| is_weight(graph, *v));
-        let layers: Vec<NodeId> = branch.nodes.iter().copied().filter(weighs).collect();
-        if layers.is_empty() { branch.id.clone() } else { self.list(graph, &layers) }
+        branch.nodes.iter().copied().filter(weighs).map(|n| self.node(graph, n)).collect()
+    }
+    /// What a branch is called: the layers that go with it.
+    pub(crate) fn branch(&self, graph: &Graph, branch: &Branch) -> String {
+        let layers = self.layers(graph, branch);
+        if layers.is_empty() { branch.id.clone() } else { some(&layers) }
     }
     /// What a removal drops whole, a line for each branch.
     pub(crate) fn dropped(&self, dense: &Prepared, removal: &Removal) -> Vec<String> {
@@ -76,13 +88,17 @@ impl Names {
         removal.dropped().iter().map(|b| line(&dense.channels.branches[*b])).collect()
     }
     fn list(&self, graph: &Graph, nodes: &[NodeId]) -> String {
-        let names: Vec<String> = nodes.iter().map(|n| self.node(graph, *n)).collect();
-        match names.as_slice() {
-            [] => String::new(),
-            [a] => a.clone(),
-            [a, b] => format!("{a}, {b}"),
-            [a, b, ..] => format!("{a}, {b} and {} more", names.len() - 2),
-        }
+        some(&nodes.iter().map(|n| self.node(graph, *n)).collect::<Vec<_>>())
+    }
+}
+
+/// The first two, and how many there are besides.
+fn some(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [a] => a.clone(),
+        [a, b] => format!("{a}, {b}"),
+        [a, b, ..] => format!("{a}, {b} and {} more", names.len() - 2),
     }
 }
 

@@ -7,11 +7,11 @@ use crate::names::Names;
 use crate::table::{bytes, count, ms, significant};
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
-use sparsec::drive::{Curves, Decision, Prepared, Pricing};
+use sparsec::drive::{Curves, Decision, Prepared, Pricing, macs_of_branch};
 use sparsec_analysis::AxisOwner;
-use sparsec_ir::Model;
+use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Evaluate, Indices, Price};
-use sparsec_report::{Frozen, Group};
+use sparsec_report::{Branch, Frozen, Group};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -175,6 +175,55 @@ fn why_not_more(
         saved(now.macs, then.macs),
         saved(now.latency_ms, then.latency_ms)
     )
+}
+
+/// The branches of a report. `facts` are bound.
+pub(crate) fn branches(
+    dense: &Prepared,
+    decision: &Decision,
+    measured: Option<(&Curves, &Pricing)>,
+    facts: &Facts,
+) -> Vec<Branch> {
+    let graph = &dense.model.graph;
+    let names = Names::of(graph);
+    let one = |(i, b): (usize, &sparsec_analysis::Branch)| {
+        let choice = dense.channels.groups.len() + i;
+        let around = dense.channels.branch_around(i, decision.removal.dropped());
+        let error = measured.and_then(|(curves, _)| curves.branches.get(i)).map(|c| c.error);
+        let why = match (around, measured.zip(error)) {
+            (Some(outer), _) => format!("lies in `{}`, which is dropped", dense.channels.branches[outer].id),
+            (None, Some(((_, pricing), error))) => why_branch(choice, error, decision, pricing),
+            (None, None) => String::new(),
+        };
+        Branch {
+            id: b.id.clone(),
+            layers: names.layers(graph, b),
+            sum: names.node(graph, b.sum),
+            params: b.params,
+            macs: macs_of_branch(dense, facts, b),
+            error,
+            dropped: around.is_some() || decision.keep[choice] == 0,
+            why,
+        }
+    };
+    dense.channels.branches.iter().enumerate().map(one).collect()
+}
+
+/// What the other choice for a branch would have cost or brought.
+fn why_branch(choice: usize, error: f64, decision: &Decision, pricing: &Pricing) -> String {
+    let mut trial = decision.keep.clone();
+    trial[choice] = 1 - trial[choice];
+    let (now, then) = (decision.after, pricing.price(&trial));
+    let share = |a: f64, b: f64| 100.0 * (a - b).abs() / a.max(f64::MIN_POSITIVE);
+    let (macs, time) = (share(now.macs, then.macs), share(now.latency_ms, then.latency_ms));
+    match trial[choice] {
+        0 => format!(
+            "dropping it would raise the output's divergence by {error:.2e} to save {macs:.1} % of the MACs and {time:.1} % of the time"
+        ),
+        _ => format!(
+            "to keep it would lower the output's divergence by {error:.2e} and take {macs:.1} % more MACs and {time:.1} % more time"
+        ),
+    }
 }
 
 /// The frozen axes of a report.

@@ -4,6 +4,7 @@
 
 mod concessions;
 mod damage;
+mod depth;
 mod flow;
 mod hostile;
 mod limits;

@@ -13,10 +13,14 @@ fn model(name: &str) -> String {
 
 /// Samples for `tiny_cnn`: numbers of no meaning, the same ones in every run.
 fn samples(dir: &TempDir) -> PathBuf {
+    drawn(dir, "image", &[96, 3, 8, 8])
+}
+
+/// Samples of one input, numbers of no meaning from −0.5 to 0.5.
+pub(super) fn drawn(dir: &TempDir, input: &str, shape: &[u64]) -> PathBuf {
     let path = dir.path().join("calib.npz");
     let mut z = NpzWriter::create(&path).unwrap();
-    let shape = [96, 3, 8, 8];
-    let mut w = z.array("image", FileOptions::default()).unwrap().default_dtype().shape(&shape).begin_nd().unwrap();
+    let mut w = z.array(input, FileOptions::default()).unwrap().default_dtype().shape(shape).begin_nd().unwrap();
     let mut state = 1u32;
     w.extend((0..shape.iter().product::<u64>()).map(|_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -347,28 +351,4 @@ fn sentences_of_any_length_calibrate_and_the_shapes_that_are_left_out_are_said()
     assert!(said.to_string().contains("40 of 60 samples were used: those of 4 of their 6 shapes"), "{said}");
     let score = ["eval", text(&m), "--data", text(&data), "--metric", "agree", "--dense", text(&m)];
     fails(&score, 3, "have 6 different shapes");
-}
-
-#[test]
-fn a_branch_that_a_plan_drops_is_listed_applied_and_verified() {
-    let dir = TempDir::new().unwrap();
-    let at = |name: &str| dir.path().join(name).display().to_string();
-    let fixture = sparsec_testkit::workspace().join("testdata/passes/remove/branch_of_a_residual_net.onnxtxt");
-    let graph = std::fs::read_to_string(fixture).unwrap();
-    let text = at("model.onnxtxt");
-    std::fs::write(&text, format!("<ir_version: 10, opset_import: [\"\" : 18]>\n{graph}")).unwrap();
-    let seen = json(&["inspect", &text, "--dim", "n=1", "--json"]);
-    let branch = &seen["branches"][0];
-    assert_eq!((branch["id"].as_str(), branch["params"].as_u64()), (Some("d"), Some(4 * 6 * 9 + 6 * 4)));
-    assert_eq!(branch["macs"].as_u64(), Some(16 * (4 * 6 * 9 + 6 * 4)));
-    std::fs::write(at("plan.yaml"), "schema: sparsec/plan@1\ngroups: []\nbranches: [d]\n").unwrap();
-    let applied = json(&["apply", &text, "--plan", &at("plan.yaml"), "-o", &at("cut.onnx"), "--json"]);
-    assert_eq!(applied["params_after"].as_u64(), Some(6 * 3 + 2 * 6));
-    assert!(applied["dropped"][0].as_str().unwrap().contains("branch `d`"), "{applied}");
-    let found = json(&["verify", &text, &at("cut.onnx"), "--plan", &at("plan.yaml"), "--json"]);
-    assert!(found["equal"].as_bool().unwrap() && found["effect"].as_f64().unwrap() > 0.0, "{found}");
-    std::fs::write(at("plan.yaml"), "schema: sparsec/plan@1\ngroups: []\nbranches: [c]\n").unwrap();
-    let refused = sparsec(&["apply", &text, "--plan", &at("plan.yaml"), "-o", &at("no.onnx")]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("branch `c` is not in the model; it has `d`"), "{said}");
 }

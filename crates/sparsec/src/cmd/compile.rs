@@ -164,7 +164,7 @@ impl Job<'_> {
         let cut = cut(self.dense, &removal)?;
         let sizes = self.dense.sizes(1, &BTreeMap::new());
         let facts = sizes.map(|s| self.dense.bind(&s)).unwrap_or_else(|_| self.dense.facts.clone());
-        let keep = kept(self.dense, &removal);
+        let keep = self.dense.kept(&removal);
         let orders: Vec<Vec<u32>> =
             self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
         let pricing =
@@ -284,7 +284,7 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
-        if before.macs == 0.0 && !self.dense.channels.groups.is_empty() {
+        if before.macs == 0.0 && !self.dense.whole().is_empty() {
             warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
         }
         warnings.extend(samples.remark());
@@ -296,7 +296,7 @@ impl Job<'_> {
             skipped
                 .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
         );
-        if self.dense.channels.groups.is_empty() {
+        if self.dense.whole().is_empty() {
             warnings.push(nothing_to_cut(self.dense));
         } else if best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
@@ -445,9 +445,4 @@ impl LimitRow {
     pub(super) fn met(&self) -> bool {
         self.reached <= self.asked
     }
-}
-
-fn kept(dense: &Prepared, removal: &Removal) -> Vec<u32> {
-    let stays = |g: &sparsec_analysis::Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
-    dense.channels.groups.iter().map(stays).collect()
 }

@@ -277,6 +277,7 @@ fn report(
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         evaluations: outcome.evaluations.clone(),
         groups,
+        branches: record::branches(job.dense, &outcome.decision, outcome.measured, &outcome.facts),
         frozen: record::frozen(job.dense),
         inputs: outcome
             .files

@@ -7,7 +7,9 @@ use crate::output;
 use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
-use sparsec::drive::{Concessions, Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure};
+use sparsec::drive::{
+    BranchCurve, Concessions, Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure,
+};
 use sparsec_cost::Target;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -89,11 +91,13 @@ struct Stored {
     schema: String,
     /// What it was measured of.
     key: String,
-    /// While measuring: errors by group and units kept.
+    /// While measuring: errors by group and units kept, and by branch at none.
     probes: BTreeMap<String, BTreeMap<u32, u64>>,
     /// When all is measured.
     samples: Option<Sampling>,
     curves: Vec<StoredCurve>,
+    /// Errors of the branches, in the model's order.
+    branches: Vec<(String, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,9 +135,13 @@ impl Store {
             counts: c.counts.clone(),
             error: c.error.iter().map(|bits| f64::from_bits(*bits)).collect(),
         };
-        let (samples, groups) = self.with(|(s, _)| (s.samples.clone(), s.curves.iter().map(curve).collect::<Vec<_>>()));
-        let concessions = concessions.clone();
-        (!groups.is_empty()).then(|| Curves { schema: Curves::SCHEMA.to_string(), samples, concessions, groups })
+        let branch = |(id, bits): &(String, u64)| BranchCurve { id: id.clone(), error: f64::from_bits(*bits) };
+        self.with(|(s, _)| {
+            let (schema, samples, concessions) = (Curves::SCHEMA.to_string(), s.samples.clone(), concessions.clone());
+            let (groups, branches) = (s.curves.iter().map(curve).collect(), s.branches.iter().map(branch).collect());
+            let measured = !s.curves.is_empty() || !s.branches.is_empty();
+            measured.then_some(Curves { schema, samples, concessions, groups, branches })
+        })
     }
     fn save(&self) -> Result<(), CliError> {
         self.with(|(stored, last)| {
@@ -154,6 +162,7 @@ impl Store {
             stored.probes = BTreeMap::new();
             stored.samples = curves.samples.clone();
             stored.curves = curves.groups.iter().map(curve).collect();
+            stored.branches = curves.branches.iter().map(|b| (b.id.clone(), b.error.to_bits())).collect();
         });
         self.save()
     }
@@ -209,7 +218,9 @@ mod tests {
             error: vec![third, 0.0],
         }];
         let none = Concessions::default();
-        let curves = Curves { schema: Curves::SCHEMA.to_string(), samples: None, concessions: none.clone(), groups };
+        let branches = vec![BranchCurve { id: "t".into(), error: third }];
+        let schema = Curves::SCHEMA.to_string();
+        let curves = Curves { schema, samples: None, concessions: none.clone(), groups, branches };
         first.finish(&curves).unwrap();
         assert_eq!(
             (open("a").curves(&none), open("b").curves(&none), open("a").error("g", 4)),

@@ -99,8 +99,10 @@ struct Group {
 #[derive(Serialize)]
 struct Branch {
     id: String,
-    /// The layers that go with it.
+    /// What it is called: the first layers in it.
     title: String,
+    /// The layers that go with it.
+    layers: Vec<String>,
     /// The node that adds it.
     sum: String,
     nodes: u64,
@@ -182,6 +184,7 @@ fn branch(dense: &Prepared, names: &Names, b: &sparsec_analysis::Branch, bound: 
     Branch {
         id: b.id.clone(),
         title: names.branch(graph, b),
+        layers: names.layers(graph, b),
         sum: names.node(graph, b.sum),
         nodes: b.nodes.len() as u64,
         params: b.params,

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
         after: (&decision.after).into(),
         unmet: decision.unmet.iter().map(|k| k.name()).collect(),
     };
-    talk.result("plan", &planned, &text(&decision, &full)).map_err(CliError::Stdout)?;
+    talk.result("plan", &planned, &text(&decision, (&full, dense.channels.groups.len()))).map_err(CliError::Stdout)?;
     if planned.unmet.is_empty() { Ok(Exit::Done) } else { Err(CliError::Unmet { kinds: planned.unmet }) }
 }
 
@@ -103,7 +103,7 @@ fn read_curves(path: &Path) -> Result<Curves, CliError> {
     Ok(curves)
 }
 
-fn text(d: &Decision, full: &[u32]) -> String {
+fn text(d: &Decision, (full, groups): (&[u32], usize)) -> String {
     let figure = |kind: LimitKind, v: f64| match kind {
         LimitKind::Latency => ms(v),
         LimitKind::Memory | LimitKind::Size => bytes(v.round() as u64),
@@ -116,12 +116,17 @@ fn text(d: &Decision, full: &[u32]) -> String {
     };
     let kinds = [LimitKind::Latency, LimitKind::Memory, LimitKind::Macs, LimitKind::Params, LimitKind::Size];
     let rows: Vec<Vec<String>> = kinds.into_iter().map(row).collect();
-    let kept: u32 = d.keep.iter().sum();
-    let cut = d.keep.iter().zip(full).filter(|(a, b)| a < b).count();
-    format!(
+    let kept: u32 = d.keep.iter().take(groups).sum();
+    let cut = d.keep.iter().zip(full).take(groups).filter(|(a, b)| a < b).count();
+    let mut out = format!(
         "{}\n{cut} of {} cut, {kept} of {} kept\n",
         table(&[Text(""), Number("before"), Number("after"), Number("share")], &rows),
-        plural(full.len(), "group", "groups"),
-        plural(full.iter().sum::<u32>() as usize, "unit", "units")
-    )
+        plural(groups, "group", "groups"),
+        plural(full.iter().take(groups).sum::<u32>() as usize, "unit", "units")
+    );
+    if full.len() > groups {
+        let branches = plural(full.len() - groups, "branch", "branches");
+        out += &format!("{} of {branches} dropped\n", d.removal.dropped().len());
+    }
+    out
 }

@@ -82,6 +82,18 @@ fn text(r: &Report) -> String {
     if !cut.is_empty() {
         out += &format!("\n{}", fitted(&[Text("group"), Text("id"), Number("units"), Number("kept")], &cut, screen()));
     }
+    let row = |b: &sparsec_report::Branch| {
+        let choice = if b.dropped { "dropped" } else { "kept" };
+        let cells = [b.layers.join(", "), b.id.clone(), count(b.params), count(b.macs), choice.to_string()];
+        let error = b.error.map_or(String::new(), |e| format!("{e:.2e}"));
+        cells.into_iter().chain([error, b.why.clone()]).collect()
+    };
+    let branches: Vec<Vec<String>> = r.branches.iter().map(row).collect();
+    if !branches.is_empty() {
+        let columns =
+            [Text("branch"), Text("id"), Number("parameters"), Number("MACs"), Text(""), Number("error"), Text("why")];
+        out += &format!("\n{}", fitted(&columns, &branches, screen()));
+    }
     for (what, lines) in [("warning", &r.warnings), ("note", &r.notes)] {
         for line in lines {
             out += &format!("{what}: {line}\n");

@@ -15,7 +15,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Curves, GroupCurve, Prepared};
+use sparsec::drive::{BranchCurve, Curves, GroupCurve, Prepared};
 use sparsec_cost::Target;
 use std::path::PathBuf;
 
@@ -49,6 +49,7 @@ struct Measured<'a> {
     /// Samples that were used.
     samples: u64,
     groups: &'a [GroupCurve],
+    branches: &'a [BranchCurve],
 }
 
 /// Runs the command.
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     // Its contents are in the output now. That it cannot be removed changes nothing.
     let _ = std::fs::remove_file(&partial);
     let (output, samples) = (args.output.display().to_string(), samples.used());
-    let measured = Measured { output, samples, groups: &curves.groups };
+    let measured = Measured { output, samples, groups: &curves.groups, branches: &curves.branches };
     talk.result("sensitivity", &measured, &text(&curves, &dense, &measured.output)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
@@ -107,5 +108,13 @@ fn text(curves: &Curves, dense: &Prepared, output: &str) -> String {
     let rows: Vec<Vec<String>> = curves.groups.iter().zip(&dense.channels.groups).map(row).collect();
     let columns =
         [Text("group"), Text("id"), Number("units"), Number("error at ¾"), Number("error at ½"), Number("error at ¼")];
-    format!("{}\n{output}\n", fitted(&columns, &rows, screen()))
+    let mut out = fitted(&columns, &rows, screen());
+    let row = |(c, b): (&BranchCurve, &sparsec_analysis::Branch)| {
+        vec![names.branch(&dense.model.graph, b), c.id.clone(), format!("{:.2e}", c.error)]
+    };
+    let rows: Vec<Vec<String>> = curves.branches.iter().zip(&dense.channels.branches).map(row).collect();
+    if !rows.is_empty() {
+        out += &format!("\n{}", fitted(&[Text("branch"), Text("id"), Number("error without it")], &rows, screen()));
+    }
+    format!("{out}\n{output}\n")
 }

@@ -3,6 +3,7 @@
 use crate::cli::{ConcessionArgs, Global};
 use crate::cmd::model::open;
 use crate::cmd::slot::{Place, resolve};
+use crate::cmd::why_term::{self, Term};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::names::Names;
@@ -12,12 +13,12 @@ use clap::Args;
 use serde::Serialize;
 use sparsec::drive::Prepared;
 use sparsec_analysis::{AxisId, AxisOwner, Channels, Slot, UnitId, path};
-use sparsec_ir::{Graph, NodeId};
+use sparsec_ir::Graph;
 use sparsec_plan::Indices;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Say why channels leave together, or why one stays: the chain of nodes and rules.
+/// Say why channels leave together, or why one stays: the chain of nodes and rules; or what goes with a term of a sum.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 In place of a value, a node stands for its first result. Names are those of the canonical graph (`sparsec opt MODEL`).
@@ -26,13 +27,14 @@ Rules are numbered in the file of the operator.
 Examples:
   sparsec why model.onnx conv1.weight:0        # what the channels of this axis belong to, or why they stay
   sparsec why model.onnx conv1.weight:0:17     # what leaves with one of them
-  sparsec why model.onnx conv1.weight:0:17 layer4.weight:1:17")]
+  sparsec why model.onnx conv1.weight:0:17 layer4.weight:1:17
+  sparsec why model.onnx add_3                 # what goes with this term of a sum, or why it cannot be dropped")]
 pub(crate) struct WhyArgs {
     /// Model to ask about.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// An axis of a value, or one index of it.
-    #[arg(value_name = "VALUE:AXIS[:INDEX]")]
+    /// An axis of a value, or one index of it; or a term of a sum, as `sparsec inspect --groups` names branches.
+    #[arg(value_name = "VALUE[:AXIS[:INDEX]]")]
     slot: String,
     /// Another, to ask why both leave together.
     #[arg(value_name = "OTHER")]
@@ -116,8 +118,18 @@ struct Pair {
 pub(crate) fn run(args: &WhyArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &Watch::new(talk))?;
     let find = |text: &str| resolve(text, &dense, &source.model.graph);
-    let one = find(&args.slot)?;
     let names = Names::of(&dense.model.graph);
+    let one = find(&args.slot);
+    // Names may look like slots. Of a term that can leave there is more to say than of a slot, of another there is less.
+    match why_term::term(&dense, &args.slot).filter(|_| args.other.is_none()) {
+        Some(term) if one.is_err() || matches!(term, Term::Branch(_)) => {
+            let answer = why_term::answer(&dense, &names, term);
+            talk.result("why-term", &answer, &why_term::text(&answer)).map_err(CliError::Stdout)?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
+    let one = one?;
     match &args.other {
         None => {
             let slots = explain(&dense, &names, &one);
@@ -175,7 +187,7 @@ fn unit(dense: &Prepared, names: &Names, id: UnitId) -> Unit {
                 Some(n) => vec![n],
                 None => graph.consumers(v),
             };
-            let nodes = nodes.into_iter().map(|n| named(graph, names, n)).collect();
+            let nodes = nodes.into_iter().map(|n| names.named(graph, n)).collect();
             Some(Member { axis: channels.axes.label(graph, axis), indices: Indices::new(indices), nodes })
         }
         AxisOwner::Virtual(_) | AxisOwner::Digit => None,
@@ -195,7 +207,7 @@ fn frozen(dense: &Prepared, names: &Names, axis: AxisId, index: u32) -> Option<F
     Some(Frozen {
         reason: freeze.reason.to_string(),
         at: label(channels, graph, freeze.at),
-        node: freeze.node.map(|n| named(graph, names, n)),
+        node: freeze.node.map(|n| names.named(graph, n)),
         steps: steps.iter().map(|s| step(channels, graph, names, s)).collect(),
     })
 }
@@ -244,15 +256,6 @@ fn step(channels: &Channels, graph: &Graph, names: &Names, s: &sparsec_analysis:
 fn label(channels: &Channels, graph: &Graph, slot: Slot) -> String {
     let (axis, index) = channels.axes.locate(slot);
     format!("{}:{index}", channels.axes.label(graph, axis))
-}
-
-/// Label and operator of a node.
-fn named(graph: &Graph, names: &Names, node: NodeId) -> String {
-    let op = graph.node(node).op_name();
-    match names.node(graph, node) {
-        label if label.starts_with(&op) => label,
-        label => format!("{label} ({op})"),
-    }
 }
 
 fn text(s: &Slots) -> String {

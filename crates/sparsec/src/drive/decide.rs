@@ -9,7 +9,7 @@ use sparsec_plan::{Limit, LimitKind, Outcome, Price, search, search_from};
 /// A decision, with what it costs.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// Units kept of each group.
+    /// What is kept, as [`Prepared::kept`] has it.
     pub keep: Vec<u32>,
     /// What leaves.
     pub removal: Removal,
@@ -43,7 +43,7 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
     curves.check(dense)?;
     let full = dense.whole();
     let before = pricing.price(&full);
-    let table = curves.curves();
+    let table = curves.curves(dense);
     let and_within = |at_most: f64| {
         let mut all = limits.to_vec();
         all.push(Limit { kind: LimitKind::Latency, at_most });
@@ -84,13 +84,16 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
     Ok(Decision { keep, removal, plan, before, after, unmet })
 }
 
-/// What leaves when each group keeps the first `keep` units of its order.
+/// What leaves when each group keeps the first `keep` units of its order, and each branch stays or, at 0, does not.
 pub fn removal_of(dense: &Prepared, orders: &[Vec<u32>], keep: &[u32]) -> Removal {
     let mut removal = Removal::none(&dense.channels);
     for ((group, order), &k) in dense.channels.groups.iter().zip(orders).zip(keep) {
         for &u in order.iter().skip(k as usize) {
             removal.set(group.units[u as usize], true);
         }
+    }
+    for (branch, &stays) in keep.iter().skip(orders.len()).enumerate() {
+        removal.set_branch(branch, stays == 0);
     }
     removal
 }

@@ -4,13 +4,15 @@ use super::memory::{apart, bound, bytes_of, count, first};
 use super::sampling::{LEAST_SAMPLES, needed, sampling};
 use super::{DriveError, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
-use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity};
+use sparsec_analysis::Removal;
+use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity, Trial};
 use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
 use sparsec_ir::{Facts, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Concessions, Curve};
 use sparsec_runtime::{Runtime, batches_of_parts, run_each};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -31,7 +33,17 @@ pub struct GroupCurve {
     pub by_weight: u32,
 }
 
-/// Curves of all groups.
+/// Error of dropping one branch, as `sparsec sensitivity` writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BranchCurve {
+    /// Branch.
+    pub id: String,
+    /// Divergence of the output without it, all else whole.
+    pub error: f64,
+}
+
+/// Curves of all groups and branches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Curves {
@@ -45,6 +57,9 @@ pub struct Curves {
     pub concessions: Concessions,
     /// One entry a group, in the model's order.
     pub groups: Vec<GroupCurve>,
+    /// One entry a branch, in the model's order; without any, branches stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BranchCurve>,
 }
 
 impl Curves {
@@ -53,7 +68,7 @@ impl Curves {
 
     /// Checks that the curves are of this model.
     pub fn check(&self, dense: &Prepared) -> Result<(), DriveError> {
-        let wrong = |group: &str, why| Err(DriveError::Curves { group: group.to_string(), why });
+        let wrong = |id: &str, why| Err(DriveError::Curves { what: "group", id: id.to_string(), why });
         for (g, c) in dense.channels.groups.iter().zip(&self.groups) {
             let mut sorted = c.order.clone();
             sorted.sort_unstable();
@@ -72,7 +87,21 @@ impl Curves {
         if dense.channels.groups.len() != self.groups.len() {
             return wrong("", "is missing");
         }
-        Ok(())
+        let mut branches = dense.channels.branches.iter();
+        for c in &self.branches {
+            let wrong = |why| Err(DriveError::Curves { what: "branch", id: c.id.clone(), why });
+            match branches.next() {
+                Some(b) if b.id == c.id && c.error.is_finite() => {}
+                Some(b) if b.id == c.id => return wrong("has an error that is no number"),
+                _ => return wrong("is not the branch in its place"),
+            }
+        }
+        match branches.next() {
+            Some(b) if !self.branches.is_empty() => {
+                Err(DriveError::Curves { what: "branch", id: b.id.clone(), why: "is missing" })
+            }
+            _ => Ok(()),
+        }
     }
     /// Whether there are fewer samples than the measurements want.
     pub fn few_samples(&self) -> bool {
@@ -96,9 +125,15 @@ impl Curves {
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
     }
-    /// Curves for the search.
-    pub fn curves(&self) -> Vec<Curve> {
-        self.groups.iter().map(|g| Curve::new(g.counts.clone(), g.error.clone())).collect()
+    /// Curves for the search: those of the groups, then one for each branch, which has two counts, or one where it was
+    /// not measured.
+    pub fn curves(&self, dense: &Prepared) -> Vec<Curve> {
+        let groups = self.groups.iter().map(|g| Curve::new(g.counts.clone(), g.error.clone()));
+        let branch = |at: usize| match self.branches.get(at) {
+            Some(b) => Curve::new(vec![0, 1], vec![b.error, 0.0]),
+            None => Curve::new(vec![1], vec![0.0]),
+        };
+        groups.chain((0..dense.channels.branches.len()).map(branch)).collect()
     }
 }
 
@@ -136,16 +171,19 @@ pub fn measure(
     watch: &dyn Observer,
 ) -> Result<Curves, DriveError> {
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
-    if channels.groups.is_empty() {
-        let concessions = dense.concessions.clone();
-        return Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: None, concessions, groups: Vec::new() });
+    let curves = |samples, groups, branches| {
+        let (schema, concessions) = (Curves::SCHEMA.to_string(), dense.concessions.clone());
+        Curves { schema, samples, concessions, groups, branches }
+    };
+    if channels.groups.is_empty() && channels.branches.is_empty() {
+        return Ok(curves(None, Vec::new(), Vec::new()));
     }
     let consumers = consumers(model, facts, &dense.table, channels);
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
     let bound = bound(dense, samples)?;
 
-    let macs = Pricer::new(model, &bound, &dense.table, target).price(&bound).macs;
+    let macs = Pricer::new(Cow::Borrowed(model), &bound, &dense.table, target).price(&bound).macs;
     let mut sampling = sampling(&samples.parts);
     let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
     if sampling.constant {
@@ -163,6 +201,21 @@ pub fn measure(
     let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
         .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
 
+    let masked = |removal: &Removal| mask(model, facts, channels, removal).map_err(|e| e.to_string());
+    let none = BTreeMap::new();
+    let probe = Probe {
+        runtime,
+        model,
+        facts,
+        table: &dense.table,
+        channels,
+        consumers: &consumers,
+        grams: &none,
+        inputs: &inputs,
+        dense: &reference,
+        mask: &masked,
+        ridge: RIDGE,
+    };
     let mut rankings: Vec<Ranking> = Vec::new();
     let mut found: Vec<Vec<(u32, f64)>> = Vec::new();
     for part in parts(&consumers, &bound, samples.memory / 4) {
@@ -200,26 +253,23 @@ pub fn measure(
 
         let work: Vec<(usize, u32)> = part.clone().flat_map(|g| probes[g].iter().map(move |k| (g, *k))).collect();
         watch.stage("sensitivity", work.len() as u64);
-        let probe = Probe {
-            runtime,
-            model,
-            facts,
-            table: &dense.table,
-            channels,
-            consumers: &consumers,
-            grams: &grams,
-            inputs: &inputs,
-            dense: &reference,
-            mask: &|removal| mask(model, facts, channels, removal).map_err(|e| e.to_string()),
-            ridge: RIDGE,
-        };
-        let errors = sensitivity(&probe, &rankings, &work, known, &step)?;
+        let trials: Vec<Trial> = work.iter().map(|(g, keep)| Trial::Units(*g, &rankings[*g], *keep)).collect();
+        let errors = sensitivity(&Probe { grams: &grams, ..probe }, &trials, known, &step)?;
         found.extend(part.map(|g| {
             let own = work.iter().zip(&errors).filter(|((of, _), _)| *of == g);
             own.map(|((_, keep), error)| (*keep, *error)).collect()
         }));
     }
-    if rankings.iter().all(|r| r.informed == 0) {
+    let trials: Vec<Trial> = (0..channels.branches.len()).map(Trial::Branch).collect();
+    watch.stage("depth", trials.len() as u64);
+    let step = || {
+        watch.done(1);
+        watch.interrupted()
+    };
+    let errors = sensitivity(&probe, &trials, known, &step)?;
+    let branches = channels.branches.iter().zip(errors).map(|(b, error)| BranchCurve { id: b.id.clone(), error });
+    let branches: Vec<BranchCurve> = branches.collect();
+    if !rankings.is_empty() && rankings.iter().all(|r| r.informed == 0) {
         return Err(uninformed(false));
     }
     let mut groups = Vec::new();
@@ -231,8 +281,7 @@ pub fn measure(
         let (order, counts, error) = (sensitivity.ranking.order, curve.counts, curve.error);
         groups.push(GroupCurve { id: group.id.clone(), by_weight, order, counts, error });
     }
-    let concessions = dense.concessions.clone();
-    Ok(Curves { schema: Curves::SCHEMA.to_string(), samples: Some(sampling), concessions, groups })
+    Ok(curves(Some(sampling), groups, branches))
 }
 
 /// Samples that an activation needs, by its size for one of them.

@@ -19,7 +19,7 @@ pub use check::{Oddity, check};
 pub use concede::{NarrowError, Need, Original, compare_narrow};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
-pub use measure::{Curves, GroupCurve, Nothing, measure};
+pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
@@ -165,10 +165,12 @@ pub enum DriveError {
         known: Vec<String>,
     },
     /// Curves of another model.
-    #[error("the curves are of another model: group `{group}` {why}")]
+    #[error("the curves are of another model: {what} `{id}` {why}")]
     Curves {
-        /// Group.
-        group: String,
+        /// A group or a branch.
+        what: &'static str,
+        /// Which.
+        id: String,
         /// What differs.
         why: &'static str,
     },

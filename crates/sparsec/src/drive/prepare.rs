@@ -2,7 +2,8 @@
 
 use super::concede::{Original, narrow};
 use super::{DriveError, Observer};
-use sparsec_analysis::{Allowed, Channels, Inferred, ShapeProblem, channels_allowing, infer, infer_node, start};
+use sparsec_analysis::{Allowed, BranchId, Channels, Group, Inferred, Removal, ShapeProblem};
+use sparsec_analysis::{channels_allowing, infer, infer_node, start};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type, topological};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
@@ -130,9 +131,17 @@ impl Prepared {
         Ok(known)
     }
 
-    /// Units of each group: what a plan keeps that cuts nothing.
+    /// What a removal keeps: units of each group, then 1 for each branch that stays and 0 for each that is dropped.
+    pub fn kept(&self, removal: &Removal) -> Vec<u32> {
+        let units = |g: &Group| g.units.iter().filter(|u| !removal.leaves(**u)).count() as u32;
+        let branch = |b: BranchId| u32::from(!removal.dropped().contains(&b));
+        let (groups, branches) = (&self.channels.groups, 0..self.channels.branches.len());
+        groups.iter().map(units).chain(branches.map(branch)).collect()
+    }
+
+    /// What a plan keeps that cuts nothing.
     pub fn whole(&self) -> Vec<u32> {
-        self.channels.groups.iter().map(|g| g.units.len() as u32).collect()
+        self.kept(&Removal::none(&self.channels))
     }
 
     /// Facts with every size of the inputs bound.

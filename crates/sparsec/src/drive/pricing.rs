@@ -1,11 +1,13 @@
 //! Prices of keep-counts: what the search asks thousands of times.
 
 use super::{Observer, Prepared};
-use sparsec_analysis::{AxisId, AxisOwner, Removal};
+use sparsec_analysis::{AxisId, AxisOwner, Branch, BranchId, Removal};
 use sparsec_cost::{Pricer, Tally, Target};
-use sparsec_ir::{Dim, Facts, Id, ValueId};
+use sparsec_ir::{Dim, Facts, Id, NodeId, ValueId};
+use sparsec_passes::remove::drop_branches;
 use sparsec_plan::{Evaluate, Price};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// An axis that can shrink, and how its length follows the counts.
 struct Axis {
@@ -18,8 +20,10 @@ struct Axis {
     plain: bool,
 }
 
-/// The plan that was priced last.
-struct Last {
+/// The plan that was priced last of those that drop the same branches.
+struct Last<'a> {
+    pricer: Pricer<'a>,
+    /// Units of each group.
     keep: Vec<u32>,
     removal: Removal,
     facts: Facts,
@@ -27,18 +31,26 @@ struct Last {
     price: Price,
 }
 
+/// Sets of dropped branches of which the last plan is remembered: a search goes to and fro between a few.
+const REMEMBERED: usize = 16;
+
 /// Prices plans of one model on one target. Each price is found from the last one, by what differs.
 pub struct Pricing<'a> {
-    pricer: Pricer<'a>,
     dense: &'a Prepared,
+    /// Facts of the dense model, bound to sizes.
+    facts: Facts,
+    target: &'a Target,
     /// Units of each group, the one most worth keeping first.
     orders: Vec<Vec<u32>>,
     axes: Vec<Axis>,
     /// Positions in `axes` of the axes of each group.
     axes_of: Vec<Vec<usize>>,
-    /// Groups that meet each group in a kernel.
+    /// Groups and branches that meet each group or branch in a kernel.
     coupled: Vec<Vec<usize>>,
-    last: RefCell<Last>,
+    /// Groups and branches inside each group or branch.
+    inside: Vec<Vec<usize>>,
+    /// The one that was asked for last comes last.
+    last: RefCell<Vec<Last<'a>>>,
     /// Bytes of the file that are not constants.
     overhead: f64,
     watch: &'a dyn Observer,
@@ -55,10 +67,6 @@ impl<'a> Pricing<'a> {
         file_bytes: u64,
         watch: &'a dyn Observer,
     ) -> Self {
-        let pricer = Pricer::new(&dense.model, &facts, &dense.table, target);
-        let tally = pricer.tally(&facts);
-        let whole = pricer.price(&facts);
-        let overhead = (file_bytes as f64 - whole.weight_bytes as f64).max(0.0);
         let channels = &dense.channels;
         let axis = |id: AxisId| match channels.axes.owner(id) {
             AxisOwner::Value(value, axis) if channels.can_shrink(id) => {
@@ -77,18 +85,41 @@ impl<'a> Pricing<'a> {
                 }
             }
         }
-        let coupled = coupled(&pricer, &axes, &axes_of);
-        let last = Last {
-            keep: dense.whole(),
-            removal: Removal::none(channels),
+        let mut out = Self {
+            dense,
             facts,
-            tally,
-            price: price(&whole, overhead),
+            target,
+            orders,
+            axes,
+            axes_of,
+            coupled: Vec::new(),
+            inside: inside(dense),
+            last: RefCell::default(),
+            overhead: 0.0,
+            watch,
         };
-        Self { pricer, dense, orders, axes, axes_of, coupled, last: RefCell::new(last), overhead, watch }
+        let mut whole = out.without(&BTreeSet::new());
+        out.overhead = (file_bytes as f64 - whole.price.size).max(0.0);
+        whole.price.size += out.overhead;
+        out.coupled = out.meetings(&whole.pricer);
+        out.last.get_mut().push(whole);
+        out
     }
 
-    /// What leaves when each group keeps so many of its best units.
+    /// The plan that drops some branches and nothing else.
+    fn without(&self, branches: &BTreeSet<BranchId>) -> Last<'a> {
+        let dense = self.dense;
+        let mut removal = Removal::none(&dense.channels);
+        branches.iter().for_each(|b| removal.set_branch(*b, true));
+        let model = drop_branches(&dense.model, &dense.channels, &removal);
+        let pricer = Pricer::new(model, &self.facts, &dense.table, self.target);
+        let (keep, facts) = (self.orders.iter().map(|o| o.len() as u32).collect(), self.facts.clone());
+        let tally = pricer.tally(&facts);
+        let price = price(&pricer.price(&facts), self.overhead);
+        Last { pricer, keep, removal, facts, tally, price }
+    }
+
+    /// What leaves when each group keeps so many of its best units, and each branch stays or not.
     pub fn removal(&self, keep: &[u32]) -> Removal {
         super::removal_of(self.dense, &self.orders, keep)
     }
@@ -104,47 +135,11 @@ impl<'a> Pricing<'a> {
         let stays = |i: &u32| !channels.cut(a.id, *i).iter().any(|u| last.removal.leaves(*u));
         (0..len).filter(stays).count() as u32
     }
-}
 
-fn price(p: &sparsec_cost::Price, overhead: f64) -> Price {
-    Price {
-        macs: p.macs as f64,
-        params: p.params as f64,
-        size: p.weight_bytes as f64 + overhead,
-        latency_ms: p.latency_ms,
-        memory: p.memory_bytes as f64,
-    }
-}
-
-/// Groups that meet each group in a kernel, ascending.
-fn coupled(pricer: &Pricer, axes: &[Axis], axes_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let kernels_of: Vec<Vec<usize>> = axes_of
-        .iter()
-        .map(|list| list.iter().flat_map(|a| pricer.kernels_on(axes[*a].value)).copied().collect())
-        .collect();
-    let mut groups_on: Vec<Vec<usize>> = Vec::new();
-    for (g, kernels) in kernels_of.iter().enumerate() {
-        for &k in kernels {
-            groups_on.resize(groups_on.len().max(k + 1), Vec::new());
-            if groups_on[k].last() != Some(&g) {
-                groups_on[k].push(g);
-            }
-        }
-    }
-    let meets = |(g, kernels): (usize, &Vec<usize>)| {
-        let mut out: Vec<usize> = kernels.iter().flat_map(|k| &groups_on[*k]).copied().filter(|o| *o != g).collect();
-        out.sort_unstable();
-        out.dedup();
-        out
-    };
-    kernels_of.iter().enumerate().map(meets).collect()
-}
-
-impl Evaluate for Pricing<'_> {
-    fn price(&self, keep: &[u32]) -> Price {
-        let last = &mut *self.last.borrow_mut();
+    /// Changes a plan to one that keeps so many units of each group.
+    fn keep(&self, last: &mut Last, units: &[u32]) {
         let mut axes = Vec::new();
-        for (g, (new, group)) in keep.iter().zip(&self.dense.channels.groups).enumerate() {
+        for (g, (new, group)) in units.iter().zip(&self.dense.channels.groups).enumerate() {
             let old = std::mem::replace(&mut last.keep[g], *new);
             if old == *new {
                 continue;
@@ -155,7 +150,7 @@ impl Evaluate for Pricing<'_> {
             axes.extend(&self.axes_of[g]);
         }
         if axes.is_empty() {
-            return last.price;
+            return;
         }
         let mut changed = Vec::new();
         axes.sort_unstable();
@@ -171,13 +166,135 @@ impl Evaluate for Pricing<'_> {
                 changed.push(a.value);
             }
         }
-        last.price = price(&self.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
-        last.price
+        last.price = price(&last.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
+    }
+
+    /// Groups and branches that meet each group or branch in a kernel, ascending.
+    fn meetings(&self, pricer: &Pricer) -> Vec<Vec<usize>> {
+        let graph = &self.dense.model.graph;
+        let node = |n: NodeId| graph.node(n).inputs.iter().chain(&graph.node(n).outputs).flatten().copied();
+        // Kernels around the sum may be fused in another way without the term.
+        let branch = |b: &Branch| b.nodes.iter().copied().chain([b.sum]).flat_map(node).collect();
+        let group = |list: &Vec<usize>| list.iter().map(|a| self.axes[*a].value).collect();
+        let branches = self.dense.channels.branches.iter().map(branch);
+        let values: Vec<Vec<ValueId>> = self.axes_of.iter().map(group).chain(branches).collect();
+        let kernels = |values: &Vec<ValueId>| values.iter().flat_map(|v| pricer.kernels_on(*v)).copied().collect();
+        coupled(&values.iter().map(kernels).collect::<Vec<_>>())
+    }
+}
+
+fn price(p: &sparsec_cost::Price, overhead: f64) -> Price {
+    Price {
+        macs: p.macs as f64,
+        params: p.params as f64,
+        size: p.weight_bytes as f64 + overhead,
+        latency_ms: p.latency_ms,
+        memory: p.memory_bytes as f64,
+    }
+}
+
+/// For each group, none, and for each branch the groups and branches of which nothing is left without it.
+fn inside(dense: &Prepared) -> Vec<Vec<usize>> {
+    let (graph, channels) = (&dense.model.graph, &dense.channels);
+    let groups = channels.groups.len();
+    let nodes_of = |axis: AxisId| match channels.axes.owner(axis) {
+        AxisOwner::Value(v, _) => graph.producer(v).map_or_else(|| graph.consumers(v), |n| vec![n]),
+        AxisOwner::Virtual(_) | AxisOwner::Digit => Vec::new(),
+    };
+    let mut nodes: Vec<Vec<NodeId>> = Vec::new();
+    nodes.extend(channels.groups.iter().map(|g| g.axes.iter().flat_map(|(axis, _)| nodes_of(*axis)).collect()));
+    nodes.extend(channels.branches.iter().map(|b| b.nodes.clone()));
+    let of = |at: usize| {
+        let Some(outer) = at.checked_sub(groups) else { return Vec::new() };
+        let branch = &channels.branches[outer].nodes;
+        let within = |n: &NodeId| branch.binary_search(n).is_ok();
+        (0..nodes.len()).filter(|i| *i != at && nodes[*i].iter().all(within)).collect()
+    };
+    (0..nodes.len()).map(of).collect()
+}
+
+/// Which of some lists of kernels have one in common with each, ascending.
+fn coupled(kernels_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut lists_with: Vec<Vec<usize>> = Vec::new();
+    for (at, kernels) in kernels_of.iter().enumerate() {
+        for &k in kernels {
+            lists_with.resize(lists_with.len().max(k + 1), Vec::new());
+            if lists_with[k].last() != Some(&at) {
+                lists_with[k].push(at);
+            }
+        }
+    }
+    let meets = |(at, kernels): (usize, &Vec<usize>)| {
+        let mut out: Vec<usize> = kernels.iter().flat_map(|k| &lists_with[*k]).copied().filter(|o| *o != at).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    };
+    kernels_of.iter().enumerate().map(meets).collect()
+}
+
+impl Evaluate for Pricing<'_> {
+    fn price(&self, keep: &[u32]) -> Price {
+        let (units, branches) = keep.split_at(self.dense.channels.groups.len());
+        let dropped: BTreeSet<BranchId> = (0..branches.len()).filter(|b| branches[*b] == 0).collect();
+        let mut all = self.last.borrow_mut();
+        let known = all.iter().position(|l| *l.removal.dropped() == dropped).map(|at| all.remove(at));
+        let mut last = known.unwrap_or_else(|| self.without(&dropped));
+        self.keep(&mut last, units);
+        if all.len() == REMEMBERED {
+            all.remove(0);
+        }
+        let price = last.price;
+        all.push(last);
+        price
     }
     fn coupled(&self, group: usize) -> &[usize] {
         &self.coupled[group]
     }
+    fn inside(&self, group: usize) -> &[usize] {
+        &self.inside[group]
+    }
     fn interrupted(&self) -> bool {
         self.watch.interrupted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::{Concessions, Quiet, bound_facts, cut, prepare};
+    use sparsec_cost::estimate;
+    use std::collections::BTreeMap;
+
+    /// A branch `o` with another one in it, `i`, and a group of hidden channels in both.
+    const NESTED: &str = "g (float[n,4] x) => (float[n,3] y)
+        <float[4,8] stem = [\"location\": \"random:1\"], float[8,32] up = [\"location\": \"random:2\"],
+         float[32,32] inner = [\"location\": \"random:3\"], float[32,8] down = [\"location\": \"random:4\"],
+         float[8,3] head = [\"location\": \"random:5\"]>
+        { a = MatMul (x, stem) h = MatMul (a, up) r = Relu (h) i = MatMul (r, inner) j = Add (r, i) o = MatMul (j, down)
+          s = Add (a, o) t = Tanh (s) y = MatMul (t, head) }";
+
+    #[test]
+    fn a_plan_that_drops_branches_costs_what_its_model_does() {
+        let none = Concessions::default();
+        let dense = prepare(&sparsec_testkit::model(NESTED), sparsec_ops::table(), None, &none, &Quiet).unwrap();
+        let sizes = dense.sizes(1, &BTreeMap::new()).unwrap();
+        let target = Target::named_or_file("generic-x86").unwrap();
+        let ids: Vec<&str> = dense.channels.branches.iter().map(|b| b.id.as_str()).collect();
+        assert_eq!((ids, dense.whole()), (vec!["i", "o"], vec![8, 32, 1, 1]));
+        let orders = vec![(0..8).collect(), (0..32).collect()];
+        let pricing = Pricing::new(&dense, dense.bind(&sizes), &target, orders, 0, &Quiet);
+        // To and fro, so that each price starts from another plan.
+        for keep in
+            [[8, 32, 0, 1], [6, 20, 1, 1], [6, 20, 0, 1], [6, 20, 1, 0], [8, 4, 0, 0], [6, 16, 0, 1], [8, 32, 1, 1]]
+        {
+            let model = cut(&dense, &pricing.removal(&keep)).unwrap().model;
+            let e = estimate(&model, &bound_facts(&model, &dense.table, &sizes), &dense.table, &target);
+            let p = pricing.price(&keep);
+            assert_eq!((p.macs, p.params, p.size), (e.macs as f64, e.params as f64, e.file_bytes as f64), "{keep:?}");
+            assert_eq!((p.latency_ms, p.memory), (e.latency_ms.mid, e.memory.peak as f64), "{keep:?}");
+        }
+        assert_eq!([2, 3].map(|b| pricing.inside(b).to_vec()), [vec![], vec![1, 2]]);
+        assert!(pricing.coupled(1).contains(&2) && pricing.coupled(2).contains(&3));
     }
 }
