@@ -28,6 +28,9 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// Groups of channels, cut or not.
     pub groups: Vec<Group>,
+    /// Weights that were looked at for masks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<Mask>,
     /// Axes that can never shrink.
     pub frozen: Vec<Frozen>,
     /// Files that the run read.
@@ -212,6 +215,26 @@ pub struct Group {
     pub curve: Vec<(u64, f64)>,
     /// Why it was not cut further.
     pub why_not_more: String,
+}
+
+/// A weight of which a part may be zero. Zeros count for nothing in any figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mask {
+    /// Name of the weight.
+    pub weight: String,
+    /// The layer that reads it, as its author named it.
+    pub title: String,
+    /// Where zeros may lie.
+    pub pattern: String,
+    /// Share that is not zero; 1 where the weight stayed dense.
+    pub density: f64,
+    /// Multiply-accumulates with it, zeros included.
+    pub macs: u64,
+    /// Error of the layer's result on samples that it was not solved on, relative to its variance, where it was masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Why this much.
+    pub why: String,
 }
 
 /// An axis that can never shrink.

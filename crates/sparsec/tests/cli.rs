@@ -7,6 +7,7 @@ mod damage;
 mod flow;
 mod hostile;
 mod limits;
+mod masks;
 mod reduce;
 
 use npyz::WriterBuilder;
