@@ -5,7 +5,7 @@ mod obs;
 mod places;
 mod units;
 
-pub use curves::{WeightCurve, curves};
+pub use curves::{Probe, WeightCurve, curves};
 pub(crate) use obs::masked;
 pub use places::{MaskError, Places, holds, places, zeroed};
 pub(crate) use units::Units;

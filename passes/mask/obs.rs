@@ -48,7 +48,9 @@ pub(crate) struct Choice {
     pub(crate) kept: Vec<bool>,
     /// Share that stays, falling from 1, and what the zeros add to the mean square of the result.
     pub(crate) curve: Vec<(f64, f64)>,
-    /// Mean square of what the dense weights give, of all blocks.
+    /// The latter at the share that was asked for.
+    pub(crate) error: f64,
+    /// Mean square of what the dense weights give.
     pub(crate) explained: f64,
 }
 
@@ -57,10 +59,14 @@ pub(crate) struct Choice {
 pub(crate) fn masked(equations: &[Normal], units: &Units, plan: &MaskPlan) -> Option<(Vec<Matrix>, Vec<bool>)> {
     let kept = match &plan.kept {
         Some(bits) => bits.flags()[..units.count()].to_vec(),
-        None => choose(equations, units, plan.density)?.kept,
+        None => choose(equations, units, plan.density, WORK)?.kept,
     };
-    let weights = equations.iter().enumerate().map(|(g, e)| on_support(e, units, g, &kept)).collect::<Option<_>>()?;
-    Some((weights, kept))
+    Some((solved(equations, units, &kept)?, kept))
+}
+
+/// The weights of all groups, solved on the units that stay.
+pub(crate) fn solved(equations: &[Normal], units: &Units, kept: &[bool]) -> Option<Vec<Matrix>> {
+    equations.iter().enumerate().map(|(g, e)| on_support(e, units, g, kept)).collect()
 }
 
 /// The solution of a group among the weights that are zero where no unit stays.
@@ -81,26 +87,24 @@ fn on_support(equations: &Normal, units: &Units, group: usize, kept: &[bool]) ->
     Some(out)
 }
 
-/// Which units stay at a share. `None` where a Gram matrix has no inverse.
-pub(crate) fn choose(equations: &[Normal], units: &Units, density: f64) -> Option<Choice> {
+/// Which units stay at a share, with traces of `work` multiplications. `None` where a Gram matrix has no inverse.
+pub(crate) fn choose(equations: &[Normal], units: &Units, density: f64, work: f64) -> Option<Choice> {
     let mut inverses = equations.par_iter().map(|e| Inverse::of(&e.gram)).collect::<Option<Vec<_>>>()?;
     let mut weights: Vec<Matrix> = inverses.par_iter().zip(equations).map(|(p, e)| p.times(&e.cross)).collect();
-    let columns = || units.blocks.iter().flatten();
-    let dot = |(w, e): (&Matrix, &Normal)| {
-        columns().map(|c| (0..units.width).map(|r| w.get(r, *c) * e.cross.get(r, *c)).sum::<f64>()).sum::<f64>()
-    };
+    let dot = |(w, e): (&Matrix, &Normal)| w.data().iter().zip(e.cross.data()).map(|(w, c)| w * c).sum::<f64>();
     let explained = weights.iter().zip(equations).map(dot).sum();
     let mut kept = vec![true; units.count()];
     let leave = units.count() - units.stay(density);
     let mut curve = Curve::default();
-    let (mut gone, mut seen) = (0, 0);
-    for stripe in stripes(units) {
+    let (mut gone, mut seen, mut error) = (0, 0, 0.0);
+    for stripe in stripes(units, work) {
         let (start, s) = (stripe.start, stripe.len());
         let traces = traces(&inverses, &weights, units, &stripe);
         seen += traces.len() * s;
         // The same share in every stripe, and in all together what was asked for.
         let own = if units.runs.is_some() { usize::MAX } else { leave * seen / units.count() - gone };
-        let (counts, _) = merge(&traces, own);
+        let (counts, rises) = merge(&traces, own);
+        error += rises.iter().sum::<f64>();
         gone += counts.iter().sum::<usize>();
         curve.add(&traces, units);
         for (at, (trace, count)) in traces.iter().zip(&counts).enumerate() {
@@ -124,14 +128,14 @@ pub(crate) fn choose(equations: &[Normal], units: &Units, density: f64) -> Optio
             inverses.par_iter_mut().zip(&mut weights).enumerate().map(moved).collect::<Option<Vec<()>>>()?;
         }
     }
-    Some(Choice { kept, curve: curve.points(units), explained })
+    Some(Choice { kept, curve: curve.points(units), error, explained })
 }
 
 /// Unknowns that are decided together: all, if there is time for it.
-fn stripes(units: &Units) -> Vec<Range<usize>> {
+fn stripes(units: &Units, work: f64) -> Vec<Range<usize>> {
     let traces = (units.groups * units.blocks.len()) as f64;
-    let whole = traces * (units.width as f64).powi(3) / 3.0 <= WORK;
-    let most = (3.0 * WORK / (traces * units.width as f64)).sqrt() as usize;
+    let whole = traces * (units.width as f64).powi(3) / 3.0 <= work;
+    let most = (3.0 * work / (traces * units.width as f64)).sqrt() as usize;
     let size = if whole { units.width } else { most.max(STRIPE).next_multiple_of(units.grain) };
     (0..units.width).step_by(size.max(1)).map(|from| from..(from + size).min(units.width)).collect()
 }

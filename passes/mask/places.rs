@@ -1,12 +1,11 @@
 //! Masks of a plan in a model: whether they fit, weights without what they take away, and whether weights hold them.
 
 use super::units::{Units, Unmaskable};
-use crate::recover::{Layout, Skipped, has_rows, shared};
-use sparsec_calib::{Linear, Weight};
-use sparsec_ir::{Facts, Model, NodeId, OpTable, Tensor, TensorError, Use, ValueId};
+use crate::recover::{Map, Subject};
+use sparsec_calib::{CalibError, Linear};
+use sparsec_ir::{Facts, Model, NodeId, OpTable, Use, ValueId};
 use sparsec_plan::{MaskPlan, Pattern};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use thiserror::Error;
 
 /// Why a plan's masks cannot be carried out.
@@ -42,48 +41,24 @@ pub enum MaskError {
         /// Name in the plan.
         weight: String,
     },
-    /// A weight cannot be read or written.
-    #[error("weight `{weight}`: {source}")]
-    Weight {
-        /// Name.
-        weight: String,
-        /// Why.
-        source: TensorError,
-    },
+    /// A weight cannot be written.
+    #[error(transparent)]
+    Calib(#[from] CalibError),
 }
 
-/// A weight that can be masked.
-pub(crate) struct Place {
-    pub(crate) node: NodeId,
-    pub(crate) linear: Linear,
-    pub(crate) value: ValueId,
-    tensor: Arc<Tensor>,
-    pub(crate) weight: Weight,
-    pub(crate) layout: Layout,
+/// The weight of a node that could be masked; `None` where it has none that recovery knows.
+pub(crate) fn subject((model, facts, table): (&Model, &Facts, &OpTable), node: NodeId) -> Option<Subject> {
+    Subject::of((model, facts, table), node, Linear::of(model, facts, table, node)?).ok()
 }
 
-impl Place {
-    /// The weight of a node; `None` where it has none that recovery knows.
-    pub(crate) fn of((model, facts, table): (&Model, &Facts, &OpTable), node: NodeId) -> Option<Self> {
-        let linear = Linear::of(model, facts, table, node)?;
-        let value = linear.weight_of(model, node)?;
-        let tensor = model.graph.constant(value)?.clone();
-        let weight = linear.weight(&tensor).ok()?;
-        let layout = Layout::of(&weight, &linear.form);
-        Some(Self { node, linear, value, tensor, weight, layout })
+/// The units of a weight under a pattern, or why it stays dense.
+pub(crate) fn units(model: &Model, subject: &Subject, pattern: Pattern) -> Result<Units, Unmaskable> {
+    if subject.linear.inner.is_some() {
+        return Err(Unmaskable::Inside);
     }
-    /// Its units under a pattern, or why it stays dense.
-    pub(crate) fn units(&self, model: &Model, pattern: Pattern) -> Result<Units, Unmaskable> {
-        if self.linear.inner.is_some() {
-            return Err(Unmaskable::Inside);
-        }
-        if !has_rows(&self.linear.form) {
-            return Err(Unmaskable::NotSolved(Skipped::Form));
-        }
-        if shared(model, self.value) {
-            return Err(Unmaskable::NotSolved(Skipped::Shared));
-        }
-        Units::of(&self.layout, pattern)
+    match subject.refused(model) {
+        Some(why) => Err(Unmaskable::NotSolved(why)),
+        None => Units::of(&subject.layout, pattern),
     }
 }
 
@@ -91,19 +66,19 @@ impl Place {
 fn place(
     (model, facts, table): (&Model, &Facts, &OpTable),
     mask: &MaskPlan,
-) -> Result<(Place, Units, Option<Vec<bool>>), MaskError> {
+) -> Result<(Subject, Units, Option<Vec<bool>>), MaskError> {
     let weight = mask.weight.clone();
     let reader = |v: ValueId| {
         model.graph.value(v).uses.iter().find_map(|u| match u {
-            Use::Operand(node, _) => Place::of((model, facts, table), *node).filter(|p| p.value == v),
+            Use::Operand(node, _) => subject((model, facts, table), *node).filter(|s| s.value == v),
             _ => None,
         })
     };
-    let Some(place) = model.graph.find(&weight).and_then(reader) else {
+    let Some(found) = model.graph.find(&weight).and_then(reader) else {
         return Err(MaskError::NoSuchWeight { weight });
     };
     let units =
-        place.units(model, mask.pattern).map_err(|why| MaskError::Unmaskable { weight: weight.clone(), why })?;
+        units(model, &found, mask.pattern).map_err(|why| MaskError::Unmaskable { weight: weight.clone(), why })?;
     let kept = match &mask.kept {
         Some(bits) => {
             let (flags, wanted) = (bits.flags(), units.count());
@@ -114,7 +89,7 @@ fn place(
         }
         None => None,
     };
-    Ok((place, units, kept))
+    Ok((found, units, kept))
 }
 
 /// A plan's masks by the weight that each is of, in `model`, from which the plan's channels have been removed.
@@ -134,17 +109,11 @@ pub fn places(cx: (&Model, &Facts, &OpTable), masks: &[MaskPlan]) -> Result<Plac
 /// Where a mask does not fit, or the plan does not say what it takes away.
 pub fn zeroed(model: &mut Model, facts: &Facts, table: &OpTable, masks: &[MaskPlan]) -> Result<(), MaskError> {
     for mask in masks {
-        let (place, units, kept) = place((model, facts, table), mask)?;
+        let (subject, units, kept) = place((model, facts, table), mask)?;
         let kept = kept.ok_or_else(|| MaskError::Open { weight: mask.weight.clone() })?;
-        let source = |source| MaskError::Weight { weight: mask.weight.clone(), source };
-        let mut weight = place.weight.clone();
-        let none = vec![0.0; place.layout.outputs()];
-        for group in 0..place.layout.groups {
-            let mut map = place.layout.read(&weight, &none, group);
-            units.zero(&mut map, group, &kept);
-            place.layout.write(&mut weight, &map, group);
-        }
-        model.graph.set_constant(place.value, weight.to_tensor(&place.tensor).map_err(source)?);
+        let mut maps: Vec<Map> = (0..units.groups).map(|g| subject.map(g)).collect();
+        maps.iter_mut().enumerate().for_each(|(g, map)| units.zero(map, g, &kept));
+        subject.write(model, &maps.iter().collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -156,10 +125,8 @@ pub fn zeroed(model: &mut Model, facts: &Facts, table: &OpTable, masks: &[MaskPl
 pub fn holds(cx: (&Model, &Facts, &OpTable), masks: &[MaskPlan]) -> Result<Vec<String>, MaskError> {
     let mut out = Vec::new();
     for mask in masks {
-        let (place, units, kept) = place(cx, mask)?;
-        let none = vec![0.0; place.layout.outputs()];
-        let maps = (0..place.layout.groups).map(|g| place.layout.read(&place.weight, &none, g));
-        let found: Vec<bool> = maps.flat_map(|map| units.nonzero(&map)).collect();
+        let (subject, units, kept) = place(cx, mask)?;
+        let found: Vec<bool> = (0..units.groups).flat_map(|g| units.nonzero(&subject.map(g))).collect();
         let held = match kept {
             Some(kept) => found.iter().zip(&kept).all(|(found, kept)| *kept || !found),
             None => units.allows(&found, mask.density),

@@ -27,6 +27,9 @@ pub enum Unmaskable {
         /// Inputs that the pattern counts.
         of: u32,
     },
+    /// An output reads one channel, which a kernel that skips zeros would have to read all the same.
+    #[error("each of its outputs reads one channel: there is nothing to gain")]
+    Depthwise,
     /// The node's result is none of the model's: a recurrence, whose input weights no kernel reads on their own.
     #[error("it lies inside a node")]
     Inside,
@@ -50,6 +53,9 @@ pub(crate) struct Units {
 impl Units {
     pub(crate) fn of(layout: &Layout, pattern: Pattern) -> Result<Self, Unmaskable> {
         let (block, outputs) = (pattern.outputs(), layout.per_group);
+        if layout.inputs == 1 && layout.groups > 1 {
+            return Err(Unmaskable::Depthwise);
+        }
         if outputs < block {
             return Err(Unmaskable::NoBlock { outputs, block });
         }
@@ -86,13 +92,6 @@ impl Units {
         // The last digits of a share that was computed are no unit.
         ((density * self.count() as f64 + 1e-6).floor() as usize).clamp(1, self.count())
     }
-    /// The same of at most `most` blocks of each group, evenly spread.
-    pub(crate) fn some(mut self, most: usize) -> Self {
-        let all = self.blocks.len();
-        let few = all.min(most.div_ceil(self.groups).max(1));
-        self.blocks = (0..few).map(|i| std::mem::take(&mut self.blocks[i * all / few])).collect();
-        self
-    }
     /// Whether so many units may be other than zero at a share.
     pub(crate) fn allows(&self, nonzero: &[bool], density: f64) -> bool {
         let Some((runs, stay)) = &self.runs else {
@@ -100,8 +99,8 @@ impl Units {
         };
         nonzero.chunks(self.width.max(1)).all(|block| {
             let mut left = vec![*stay; self.width];
-            let mut take = |row: usize| left[runs[row]].checked_sub(1).map(|n| left[runs[row]] = n).is_some();
-            (0..block.len()).filter(|row| block[*row]).all(|row| take(row))
+            let take = |row: usize| left[runs[row]].checked_sub(1).map(|n| left[runs[row]] = n).is_some();
+            (0..block.len()).filter(|row| block[*row]).all(take)
         })
     }
     /// Zeros what does not stay in the map of a group.

@@ -162,7 +162,7 @@ pub(crate) fn solve_group(total: &Sums, held: &Rows, old: &Map, ridge: Ridge) ->
     equations.cross.add_scaled(&product(&equations.gram, &old.weight), -1.0);
     let mut weight = solve_spd(&equations.gram, &equations.cross)?;
     weight.add_scaled(&old.weight, 1.0);
-    Some(equations.judged(weight, held, old, ridge))
+    Some(judged(equations.completed(weight, old, ridge), held, old))
 }
 
 /// The equations of a group's regression, drawn towards the map that it has: `gram` · weight = `cross`.
@@ -184,8 +184,8 @@ impl Normal {
         cross.add_scaled(&old.weight, lift);
         Self { gram, cross, x, y }
     }
-    /// A weight with the bias that gives the mean of the targets, judged on the rows `held`.
-    pub(crate) fn judged(&self, weight: Matrix, held: &Rows, old: &Map, ridge: Ridge) -> Solution {
+    /// A weight with the bias that gives the mean of the targets, or with the old one where none is fitted.
+    pub(crate) fn completed(&self, weight: Matrix, old: &Map, ridge: Ridge) -> Map {
         let mut bias = old.bias.clone();
         if ridge.biased {
             let mean = product(&Matrix::new(1, self.x.len(), self.x.clone()), &weight);
@@ -196,10 +196,14 @@ impl Normal {
                 o.fill(mean);
             }
         }
-        let map = Map { weight, bias };
-        let ((before, signal), (after, _)) = (squared_error(held, old), squared_error(held, &map));
-        Solution { map, before, after, signal }
+        Map { weight, bias }
     }
+}
+
+/// A map beside the old one, judged on the rows `held`.
+pub(crate) fn judged(map: Map, held: &Rows, old: &Map) -> Solution {
+    let ((before, signal), (after, _)) = (squared_error(held, old), squared_error(held, &map));
+    Solution { map, before, after, signal }
 }
 
 /// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².

@@ -1,12 +1,13 @@
 //! Solves one linear map over the samples, batch by batch.
 
-use super::equations::{Layout, Map, Normal, Ridge, Solution, Sums, solve_group};
+use super::equations::{Layout, Normal, Ridge, Solution, Sums, judged, solve_group};
 use super::least_squares::{RecoverError, RecoverOptions, Skipped, windows};
-use super::observations::{Part, Rows, has_rows, pick};
+use super::observations::{Part, Rows, pick};
+use super::subject::Subject;
 use crate::mask::{Units, masked};
 use rayon::prelude::*;
-use sparsec_calib::{CalibError, Linear, read_bias, write_bias};
-use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, ValueId};
+use sparsec_calib::Linear;
+use sparsec_ir::{Facts, Id, Model, NodeId, OpTable};
 use sparsec_linalg::Matrix;
 use sparsec_plan::{Bits, MaskPlan};
 use std::ops::Range;
@@ -40,37 +41,18 @@ pub(crate) fn solve(
     batches: Batches,
     options: RecoverOptions,
 ) -> Result<Result<Solved, Skipped>, RecoverError> {
-    let form = &linear.form;
-    if !has_rows(form) {
-        return Ok(Err(Skipped::Form));
+    let subject = Subject::of((model, facts, table), node, linear.clone())?;
+    if let Some(why) = subject.refused(model) {
+        return Ok(Err(why));
     }
-    let w_value = linear.weight_of(model, node).expect("a linear map has a weight");
-    let tensor = model.graph.constant(w_value).expect("a linear map's weight is constant").clone();
-    let name = model.graph.value(w_value).name.clone();
-    let broken = |source| CalibError::Weight { value: name.clone(), source };
-    let mut weight = linear.weight(&tensor).map_err(broken)?;
-    let layout = Layout::of(&weight, form);
-    let bias = linear.bias(model, facts, table, node);
-    if std::iter::once(w_value).chain(bias.as_ref().and_then(|b| b.value())).any(|v| shared(model, v)) {
-        return Ok(Err(Skipped::Shared));
-    }
-    let mut shift = match &bias {
-        Some(bias) => read_bias(model, bias, layout.outputs())?,
-        None => vec![0.0; layout.outputs()],
-    };
-    // A bias that is added outside the node is not part of the map's own result, which the target is.
-    let inside = bias.as_ref().is_some_and(|b| b.is_inside());
-    let old_shift = if inside { shift.clone() } else { vec![0.0; layout.outputs()] };
-
-    let observed = match observe(batches, &layout, node, options)? {
+    let observed = match observe(batches, &subject.layout, node, options)? {
         Ok(observed) => observed,
         Err(why) => return Ok(Err(why)),
     };
-    let old = |g: usize| layout.read(&weight, &old_shift, g);
-    let ridge = Ridge { biased: bias.is_some(), spread: layout.spread, lambda: options.ridge };
+    let ridge = subject.ridge(options.ridge);
     let solved = match mask {
-        None => free(&observed, old, ridge).map(|solutions| (solutions, None)),
-        Some(plan) => on_support(&observed, old, ridge, (&layout, plan)),
+        None => free(&observed, &subject, ridge).map(|solutions| (solutions, None)),
+        Some(plan) => on_support(&observed, &subject, ridge, plan),
     };
     let Some((solutions, kept)) = solved else { return Ok(Err(Skipped::Singular)) };
     let total = |f: fn(&Solution) -> f64| solutions.iter().map(f).sum::<f64>();
@@ -80,48 +62,47 @@ pub(crate) fn solve(
     if after.is_nan() || (after >= before && mask.is_none()) {
         return Ok(Err(Skipped::NoGain { before, after }));
     }
-    for (g, s) in solutions.iter().enumerate() {
-        layout.write(&mut weight, &s.map, g);
-        for (o, b) in s.map.bias.iter().step_by(layout.spread).enumerate() {
-            let at = g * layout.per_group + o;
-            shift[at] += b - old_shift[at];
-        }
-    }
-    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
-    if let Some(bias) = &bias {
-        write_bias(model, node, bias, &shift)?;
-    }
+    subject.write(model, &solutions.iter().map(|s| &s.map).collect::<Vec<_>>())?;
     Ok(Ok(Solved { error: (before, after), kept }))
 }
 
 /// Solutions of all groups, which are independent: a depthwise convolution has hundreds of small ones.
-fn free(observed: &Observed, old: impl Fn(usize) -> Map + Sync, ridge: Ridge) -> Option<Vec<Solution>> {
+fn free(observed: &Observed, subject: &Subject, ridge: Ridge) -> Option<Vec<Solution>> {
     let groups = (0..observed.sums.len()).into_par_iter();
-    groups.map(|g| solve_group(&observed.sums[g], &observed.held[g], &old(g), ridge)).collect()
+    groups.map(|g| solve_group(&observed.sums[g], &observed.held[g], &subject.map(g), ridge)).collect()
 }
 
 /// Solutions of all groups with the zeros of a plan, and which units stay.
 fn on_support(
     observed: &Observed,
-    old: impl Fn(usize) -> Map + Sync,
+    subject: &Subject,
     ridge: Ridge,
-    (layout, plan): (&Layout, &MaskPlan),
+    plan: &MaskPlan,
 ) -> Option<(Vec<Solution>, Option<Bits>)> {
-    let units = Units::of(layout, plan.pattern).ok()?;
-    let groups = (0..observed.sums.len()).into_par_iter();
-    let equations: Vec<Normal> = groups.map(|g| Normal::of(&observed.sums[g], &old(g), ridge)).collect();
+    let units = Units::of(&subject.layout, plan.pattern).ok()?;
+    let equations = observed.equations(subject, ridge);
     let (weights, kept) = masked(&equations, &units, plan)?;
-    let judged = |(g, weight): (usize, Matrix)| equations[g].judged(weight, &observed.held[g], &old(g), ridge);
+    let judged = |(g, weight): (usize, Matrix)| {
+        judged(equations[g].completed(weight, &subject.map(g), ridge), &observed.held[g], &subject.map(g))
+    };
     let solutions = weights.into_par_iter().enumerate().map(judged).collect();
     Some((solutions, Some(Bits::new(kept))))
 }
 
 /// Sums and held-out rows of each group.
 pub(crate) struct Observed {
-    pub(crate) sums: Vec<Sums>,
+    sums: Vec<Sums>,
     held: Vec<Rows>,
     /// Observations in the sums.
-    pub(crate) used: usize,
+    used: usize,
+}
+
+impl Observed {
+    /// Equations of all groups.
+    pub(crate) fn equations(&self, subject: &Subject, ridge: Ridge) -> Vec<Normal> {
+        let groups = (0..self.sums.len()).into_par_iter();
+        groups.map(|g| Normal::of(&self.sums[g], &subject.map(g), ridge)).collect()
+    }
 }
 
 /// Streams the batches: a batch is summed up and dropped. Observations are drawn from all of them, as many as the work
@@ -192,9 +173,4 @@ pub(crate) fn observe(
     out.used = out.sums.first().map_or(0, Sums::count);
     let too_few = Skipped::TooFew { observations: out.used, unknowns: width };
     Ok(if out.used < width { Err(too_few) } else { Ok(out) })
-}
-
-/// Whether changing a constant would change more than one operand.
-pub(crate) fn shared(model: &Model, value: ValueId) -> bool {
-    model.graph.value(value).uses.len() > 1 || model.graph.is_output(value)
 }

@@ -48,7 +48,9 @@ fn fixtures_are_masked_as_in_their_snapshots() {
             .collect();
         let options = RecoverOptions::default();
         let (pattern, density) = (masks[0].pattern, masks[0].density);
-        let found = with_samples(&dense, &Default::default(), (2, options), |cx| curves(cx, &dense, pattern, density));
+        let found = with_samples(&dense, &Default::default(), (2, options), |cx| {
+            curves(cx, &dense, (pattern, density), &|_, e| Ok(e))
+        });
         let mut out = String::new();
         for c in found.expect("the model runs") {
             let line = match &c.points {
@@ -135,6 +137,14 @@ fn stored_masks_zero_what_they_say_and_nothing_else() {
     let wide = MaskPlan { kept: Some(Bits::new(vec![true; 8])), ..plan("w", "4x1", 0.5) };
     let no_block = Unmaskable::NoBlock { outputs: 2, block: 4 };
     assert!(matches!(try_with(wide), Err(MaskError::Unmaskable { why, .. }) if why == no_block));
+}
+
+#[test]
+fn outputs_may_lose_all_their_inputs() {
+    let dense = model(NET);
+    let (after, done) = masked(&dense, &[plan("v", "1x1", 0.05)], RecoverOptions::default());
+    assert!(done[0].outcome.is_ok(), "{done:?}");
+    assert_eq!(picture(&after, "v").matches('#').count(), 2);
 }
 
 #[test]

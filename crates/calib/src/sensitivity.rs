@@ -120,16 +120,7 @@ impl Probe<'_> {
         for consumer in &self.consumers[group] {
             self.stand_in(&mut model, consumer, &kept)?;
         }
-        let sessions = Sessions::load(self.runtime, &model, self.inputs)?;
-        let mut far = vec![0.0; self.dense.outputs.len()];
-        for (run, inputs) in self.inputs.iter().enumerate() {
-            let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();
-            self.dense.add(run, &outputs, &mut far).map_err(|(output, source)| {
-                let value = self.model.graph.outputs().get(output).map(|v| self.model.graph.value(*v).name.clone());
-                CalibError::Activation { value: value.unwrap_or_default(), source }
-            })?;
-        }
-        Ok(self.dense.divergence(&far))
+        self.dense.divergence_of(self.runtime, &model, self.inputs)
     }
 
     /// Re-solves one consumer in the masked model: its kept inputs stand in for those that leave.
@@ -190,6 +181,24 @@ impl Reference {
         let outputs =
             (0..runs.first().map_or(0, Vec::len)).map(|at| Output::of(&runs, at)).collect::<Result<_, _>>()?;
         Ok(Self { runs, outputs })
+    }
+    /// Divergence of the outputs of `model` on the `inputs` of the runs.
+    pub fn divergence_of(
+        &self,
+        runtime: &dyn Runtime,
+        model: &Model,
+        inputs: &[Vec<Tensor>],
+    ) -> Result<f64, CalibError> {
+        let sessions = Sessions::load(runtime, model, inputs)?;
+        let mut far = vec![0.0; self.outputs.len()];
+        for (run, inputs) in inputs.iter().enumerate() {
+            let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();
+            self.add(run, &outputs, &mut far).map_err(|(output, source)| {
+                let value = model.graph.outputs().get(output).map(|v| model.graph.value(*v).name.clone());
+                CalibError::Activation { value: value.unwrap_or_default(), source }
+            })?;
+        }
+        Ok(self.divergence(&far))
     }
     /// Adds the distance of a run's `outputs` to that of the runs before, output by output. An error comes with the
     /// number of its output.

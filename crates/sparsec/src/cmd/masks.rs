@@ -38,7 +38,7 @@ fn why(w: &WeightMask) -> String {
     match &w.error {
         Err(why) => why.to_string(),
         Ok(_) if w.density >= 1.0 => "zeros cost more here than elsewhere".to_string(),
-        Ok(error) => format!("the zeros add {error:.1e} of the mean square of what the dense weight gives"),
+        Ok(error) => format!("by themselves, these zeros make the output diverge by {error:.1e}"),
     }
 }
 

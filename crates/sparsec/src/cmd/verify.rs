@@ -21,8 +21,8 @@ use std::path::PathBuf;
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery. Of masked weights it is
-checked that they are zero where the plan says; what is left of them counts as re-solved.
+Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery.
+Masked weights must be zero where the plan says; what is left of them counts as re-solved.
 
 Examples:
   sparsec verify model.onnx pruned.onnx --plan out/plan.yaml

@@ -1,6 +1,7 @@
 //! How much of each weight is zero.
 
 use super::cut::{options, progress};
+use super::measure::compared;
 use super::share::macs_of_node;
 use super::{DriveError, Observer, Prepared, Samples, bound_facts};
 use sparsec_ir::{Model, NodeId};
@@ -20,8 +21,7 @@ pub struct WeightMask {
     pub macs: u64,
     /// Share of its blocks that stays, 1 where it stays dense.
     pub density: f64,
-    /// Mean square that the zeros add to the node's result, relative to the result's own; or why the weight cannot be
-    /// masked.
+    /// Divergence of the output that the zeros make by themselves; or why the weight cannot be masked.
     pub error: Result<f64, Unmaskable>,
 }
 
@@ -57,8 +57,8 @@ impl MaskDecision {
     }
 }
 
-/// Spreads `density` of the multiplications over the weights of `model`, the dense one or one cut from it, so that the errors
-/// of their results, each relative to its own, add up to the least.
+/// Spreads `density` of the multiplications over the weights of `model`, the dense one or one cut from it, so that the
+/// divergences of the output that masks of single weights make add up to the least.
 pub fn decide_masks(
     dense: &Prepared,
     model: &Model,
@@ -79,8 +79,11 @@ pub fn decide_masks(
         options: options(dense, samples)?,
         progress: &progress,
     };
-    let found = curves(&cx, model, pattern, density)?;
     let facts = bound_facts(model, &dense.table, &dense.sizes(1, &dense.sizes_of(&samples.shapes()))?);
+    let all = model.graph.nodes().map(|(id, _)| macs_of_node(model, &dense.table, &facts, id)).sum();
+    let (inputs, reference) = compared((model, &facts), runtime, &samples.parts, samples, all)?;
+    let probe = |alone: &Model, _: f64| Ok(reference.divergence_of(runtime, alone, &inputs)?);
+    let found = curves(&cx, model, (pattern, density), &probe)?;
     let macs = |c: &WeightCurve| macs_of_node(model, &dense.table, &facts, c.node);
     let maskable = found.iter().filter_map(|c| {
         let points = c.points.as_ref().ok()?.clone();
