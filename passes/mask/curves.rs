@@ -7,6 +7,7 @@ use crate::recover::{
     Batches, Map, Observed, RecoverError, Recovery, Skipped, Stream, Subject, Target, Walk, held, observe,
 };
 use sparsec_analysis::infer;
+use sparsec_calib::CalibError;
 use sparsec_ir::{Model, NodeId, ValueId, topological};
 use sparsec_plan::Pattern;
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ pub struct WeightCurve {
 
 /// What masking a weight alone is worth: given the model with it, and the mean square that its zeros add to its node's result,
 /// relative to the result's own.
-pub type Probe<'a> = dyn Fn(&Model, f64) -> Result<f64, RecoverError> + 'a;
+pub type Probe<'a> = dyn Fn(&Model, f64) -> Result<f64, CalibError> + 'a;
 
 /// Curves of all weights of `model` that could be masked, from the statistics of its own activations: one walk, in which
 /// the closed form gives the whole curve of a weight, up to a factor, and one `probe` at the share `density` the factor. Of

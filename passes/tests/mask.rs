@@ -7,7 +7,7 @@ use masked::{masked, with_samples};
 use sparsec_analysis::infer;
 use sparsec_ir::{Model, Tensor};
 use sparsec_passes::mask::{MaskError, Unmaskable, curves, holds, places, zeroed};
-use sparsec_passes::recover::{RecoverOptions, Recovered, Skipped};
+use sparsec_passes::recover::{RecoverOptions, Recovered, Skipped, recover};
 use sparsec_plan::{Bits, MaskPlan, Pattern};
 use sparsec_testkit::{fixture, fixtures, model, snapshot};
 use std::fmt::Write;
@@ -49,10 +49,10 @@ fn fixtures_are_masked_as_in_their_snapshots() {
         let options = RecoverOptions::default();
         let (pattern, density) = (masks[0].pattern, masks[0].density);
         let found = with_samples(&dense, &Default::default(), (2, options), |cx| {
-            curves(cx, &dense, (pattern, density), &|_, e| Ok(e))
+            curves(cx, &dense, (pattern, density), &|_, e| Ok(e)).expect("the model runs")
         });
         let mut out = String::new();
-        for c in found.expect("the model runs") {
+        for c in found {
             let line = match &c.points {
                 Ok(points) => {
                     let few = points.iter().filter(|p| points.len() < 4 || [0.75, 0.5, 0.25].contains(&p.0));
@@ -105,8 +105,8 @@ fn masks_hold_their_pattern_and_share_and_come_back_bit_for_bit() {
         let places = places((&dense, &facts, &table), &asked).expect("the masks fit");
         let mut one = dense.clone();
         let single = (1, RecoverOptions::default());
-        let done = with_samples(&dense, &places, single, |cx| sparsec_passes::recover::recover(cx, &mut one));
-        assert_eq!(made(&done.expect("the model runs")), stored);
+        let done = with_samples(&dense, &places, single, |cx| recover(cx, &mut one).expect("the model runs"));
+        assert_eq!(made(&done), stored);
         for w in ["a", "c", "v"] {
             let of = |m: &Model| m.graph.constant(m.graph.find(w).expect("a weight")).expect("a weight").clone();
             assert_eq!(of(&again), of(&after), "{pattern} {w}");

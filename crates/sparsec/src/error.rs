@@ -427,7 +427,7 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::Plan(PlanError::Write { .. }) => "S0003",
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
-        DriveError::Mask(MaskError::Open { .. }) => "S0418",
+        DriveError::Mask(e) if matches!(**e, MaskError::Open { .. }) => "S0418",
         DriveError::Mask(_) => "S0402",
         DriveError::Calib(e) => calib_code(e),
         DriveError::Recover(e) => match &**e {

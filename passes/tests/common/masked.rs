@@ -33,6 +33,6 @@ pub(crate) fn masked(dense: &Model, masks: &[MaskPlan], options: RecoverOptions)
     let facts = sparsec_analysis::infer(dense, &table).facts;
     let places = places((dense, &facts, &table), masks).expect("the masks fit");
     let mut out = dense.clone();
-    let done = with_samples(dense, &places, (2, options), |cx| recover(cx, &mut out)).expect("the model runs");
+    let done = with_samples(dense, &places, (2, options), |cx| recover(cx, &mut out).expect("the model runs"));
     (out, done)
 }

@@ -27,7 +27,7 @@ use sparsec_calib::metric::{Metric, Reference, Score, evaluate};
 use sparsec_cost::Target;
 use sparsec_ir::{Facts, Model, Tensor, TensorError};
 use sparsec_passes::remove::mask;
-use sparsec_plan::{Evaluate, Limit, LimitKind, MaskPlan, Plan, Price};
+use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -341,11 +341,11 @@ impl Job<'_> {
     /// cost in the model without what leaves.
     fn carried_out(&self, removal: &Removal, samples: &Samples) -> Result<(Cut, Option<MaskDecision>), CliError> {
         let (dense, runtime, watch) = (self.dense, self.runtime.as_ref(), self.watch);
-        let cut = |masks: &[MaskPlan]| cut_and_recover(dense, removal, masks, runtime, samples, watch);
-        let bare = cut(&[])?;
+        let bare = cut_and_recover(dense, removal, &[], runtime, samples, watch)?;
         let Some(wanted) = self.args.masks.wanted() else { return Ok((bare, None)) };
         let masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
-        Ok((cut(&masks.plans())?, Some(masks)))
+        let cut = cut_and_recover(dense, removal, &masks.plans(), runtime, samples, watch)?;
+        Ok((cut, Some(masks)))
     }
 
     /// The fastest model that loses at most `most` points: the smallest share of the `dense` latency, halved down by

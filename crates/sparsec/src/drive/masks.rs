@@ -82,7 +82,7 @@ pub fn decide_masks(
     let facts = bound_facts(model, &dense.table, &dense.sizes(1, &dense.sizes_of(&samples.shapes()))?);
     let all = model.graph.nodes().map(|(id, _)| macs_of_node(model, &dense.table, &facts, id)).sum();
     let (inputs, reference) = compared((model, &facts), runtime, &samples.parts, samples, all)?;
-    let probe = |alone: &Model, _: f64| Ok(reference.divergence_of(runtime, alone, &inputs)?);
+    let probe = |alone: &Model, _: f64| reference.divergence_of(runtime, alone, &inputs);
     let found = curves(&cx, model, (pattern, density), &probe)?;
     let macs = |c: &WeightCurve| macs_of_node(model, &dense.table, &facts, c.node);
     let maskable = found.iter().filter_map(|c| {

@@ -109,7 +109,7 @@ pub enum DriveError {
     Remove(#[from] RemoveError),
     /// A plan's masks do not fit.
     #[error(transparent)]
-    Mask(#[from] MaskError),
+    Mask(Box<MaskError>),
     /// Statistics could not be computed.
     #[error(transparent)]
     Calib(#[from] CalibError),
@@ -195,6 +195,12 @@ fn open_axes(known: &[String]) -> String {
 impl From<RecoverError> for DriveError {
     fn from(e: RecoverError) -> Self {
         Self::Recover(Box::new(e))
+    }
+}
+
+impl From<MaskError> for DriveError {
+    fn from(e: MaskError) -> Self {
+        Self::Mask(Box::new(e))
     }
 }
 
