@@ -12,6 +12,7 @@
 
 pub mod canonicalise;
 mod manager;
+pub mod mask;
 mod pipeline;
 pub mod recover;
 pub mod reduce;

@@ -9,49 +9,51 @@ use sparsec_linalg::{Matrix, add_cross, add_gram, product, solve_spd};
 ///
 /// A gathering window makes each (input, tap) an unknown of each output; a scattering one makes each tap an output of
 /// its own.
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Groups of the node.
-    pub(super) groups: usize,
+    pub(crate) groups: usize,
     /// Outputs of one group.
-    pub(super) per_group: usize,
+    pub(crate) per_group: usize,
     /// Targets for each output: taps of a scattering window, else 1.
-    pub(super) spread: usize,
-    inputs: usize,
-    taps: usize,
+    pub(crate) spread: usize,
+    /// Inputs of one group.
+    pub(crate) inputs: usize,
+    /// Unknowns of one input: taps of a gathering window, else 1.
+    pub(crate) taps: usize,
 }
 
 /// y = x · weight + bias for one group; columns are outputs, each `spread` times.
-pub(super) struct Map {
+pub(crate) struct Map {
     /// Unknowns × targets.
-    pub(super) weight: Matrix,
+    pub(crate) weight: Matrix,
     /// One number a target.
-    pub(super) bias: Vec<f64>,
+    pub(crate) bias: Vec<f64>,
 }
 
 /// A solved group, with squared errors on the held-out observations.
-pub(super) struct Solution {
-    pub(super) map: Map,
+pub(crate) struct Solution {
+    pub(crate) map: Map,
     /// Of the weights that the cut left.
-    pub(super) before: f64,
+    pub(crate) before: f64,
     /// Of the solution.
-    pub(super) after: f64,
+    pub(crate) after: f64,
     /// Σ (y − mean y)².
-    pub(super) signal: f64,
+    pub(crate) signal: f64,
 }
 
 impl Layout {
-    pub(super) fn of(weight: &Weight, form: &Contraction) -> Self {
+    pub(crate) fn of(weight: &Weight, form: &Contraction) -> Self {
         let groups = form.groups.max(1) as usize;
         let (taps, spread) = if form.transposed { (1, weight.taps()) } else { (weight.taps(), 1) };
         let per_group = if form.transposed { weight.outputs } else { weight.outputs / groups };
         Self { groups, per_group, spread, inputs: weight.inputs, taps }
     }
     /// Outputs of all groups.
-    pub(super) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.groups * self.per_group
     }
     /// Unknowns of one target.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.inputs * self.taps
     }
     /// Every element of a group: output, input and tap in the weight; row and column in the map.
@@ -66,7 +68,7 @@ impl Layout {
         })
     }
     /// The map that a group has.
-    pub(super) fn read(&self, weight: &Weight, bias: &[f64], group: usize) -> Map {
+    pub(crate) fn read(&self, weight: &Weight, bias: &[f64], group: usize) -> Map {
         let mut out = Matrix::zeros(self.width(), self.per_group * self.spread);
         for ([o, i, t], (row, column)) in self.elements(group) {
             out.set(row, column, weight.get(o, i, t));
@@ -75,7 +77,7 @@ impl Layout {
         Map { weight: out, bias }
     }
     /// Writes a group's map into the weight.
-    pub(super) fn write(&self, weight: &mut Weight, map: &Map, group: usize) {
+    pub(crate) fn write(&self, weight: &mut Weight, map: &Map, group: usize) {
         for ([o, i, t], (row, column)) in self.elements(group) {
             weight.set(o, i, t, map.weight.get(row, column));
         }
@@ -83,7 +85,7 @@ impl Layout {
 }
 
 /// Second-order sums of some rows: inputs with themselves, inputs with targets, and the sums of both.
-pub(super) struct Sums {
+pub(crate) struct Sums {
     gram: Matrix,
     cross: Matrix,
     x: Vec<f64>,
@@ -96,12 +98,12 @@ const CHUNK: usize = 4096;
 
 impl Sums {
     /// Sums of nothing.
-    pub(super) fn zeros(width: usize, targets: usize) -> Self {
+    pub(crate) fn zeros(width: usize, targets: usize) -> Self {
         let (gram, cross) = (Matrix::zeros(width, width), Matrix::zeros(width, targets));
         Self { gram, cross, x: vec![0.0; width], y: vec![0.0; targets], count: 0 }
     }
     /// Sums of a group over the observations `picked` of one batch.
-    pub(super) fn of(part: &Part, group: usize, picked: &[usize], (width, targets): (usize, usize)) -> Self {
+    pub(crate) fn of(part: &Part, group: usize, picked: &[usize], (width, targets): (usize, usize)) -> Self {
         let mut out = Self::zeros(width, targets);
         for chunk in picked.chunks(CHUNK) {
             let rows = part.rows(group, chunk);
@@ -117,10 +119,10 @@ impl Sums {
         out
     }
     /// Rows that were summed up.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.gram.add_scaled(&other.gram, 1.0);
         self.cross.add_scaled(&other.cross, 1.0);
         self.x.iter_mut().zip(&other.x).for_each(|(a, b)| *a += b);
@@ -143,44 +145,65 @@ impl Sums {
 
 /// What a regression fits.
 #[derive(Clone, Copy)]
-pub(super) struct Ridge {
+pub(crate) struct Ridge {
     /// Whether there is a bias to fit.
-    pub(super) biased: bool,
+    pub(crate) biased: bool,
     /// Targets that share one bias.
-    pub(super) spread: usize,
+    pub(crate) spread: usize,
     /// λ relative to the mean variance of the inputs.
-    pub(super) lambda: f64,
+    pub(crate) lambda: f64,
 }
 
 /// Regresses a group's targets on its inputs, drawn towards the map that it has; judged on the rows `held`. `None` where
 /// the equations have no finite solution.
-pub(super) fn solve_group(
-    total: &Sums,
-    held: &Rows,
-    old: &Map,
-    Ridge { biased, spread, lambda }: Ridge,
-) -> Option<Solution> {
-    let (mut a, mut c, mx, my) = total.moments(biased);
-    c.add_scaled(&product(&a, &old.weight), -1.0);
-    let lift = lambda * a.mean_diagonal() + f64::MIN_POSITIVE;
-    for i in 0..a.rows() {
-        a.set(i, i, a.get(i, i) + lift);
-    }
-    let mut weight = solve_spd(&a, &c)?;
+pub(crate) fn solve_group(total: &Sums, held: &Rows, old: &Map, ridge: Ridge) -> Option<Solution> {
+    let mut equations = Normal::of(total, old, ridge);
+    // For the change, which is small, not for the weight: less is lost to rounding.
+    equations.cross.add_scaled(&product(&equations.gram, &old.weight), -1.0);
+    let mut weight = solve_spd(&equations.gram, &equations.cross)?;
     weight.add_scaled(&old.weight, 1.0);
-    let mut bias = old.bias.clone();
-    if biased {
-        let mean = product(&Matrix::new(1, mx.len(), mx), &weight);
-        bias = my.iter().zip(mean.row(0)).map(|(y, m)| y - m).collect();
-        // One bias serves all positions that a scattering window writes.
-        for o in bias.chunks_mut(spread) {
-            let mean = o.iter().sum::<f64>() / o.len() as f64;
-            o.fill(mean);
+    Some(judged(equations.completed(weight, old, ridge), held, old))
+}
+
+/// The equations of a group's regression, drawn towards the map that it has: `gram` · weight = `cross`.
+pub(crate) struct Normal {
+    pub(crate) gram: Matrix,
+    pub(crate) cross: Matrix,
+    x: Vec<f64>,
+    y: Vec<f64>,
+}
+
+impl Normal {
+    /// (A + λI) W = C + λ W₀.
+    pub(crate) fn of(total: &Sums, old: &Map, ridge: Ridge) -> Self {
+        let (mut gram, mut cross, x, y) = total.moments(ridge.biased);
+        let lift = ridge.lambda * gram.mean_diagonal() + f64::MIN_POSITIVE;
+        for i in 0..gram.rows() {
+            gram.set(i, i, gram.get(i, i) + lift);
         }
+        cross.add_scaled(&old.weight, lift);
+        Self { gram, cross, x, y }
     }
-    let map = Map { weight, bias };
+    /// A weight with the bias that gives the mean of the targets, or with the old one where none is fitted.
+    pub(crate) fn completed(&self, weight: Matrix, old: &Map, ridge: Ridge) -> Map {
+        let mut bias = old.bias.clone();
+        if ridge.biased {
+            let mean = product(&Matrix::new(1, self.x.len(), self.x.clone()), &weight);
+            bias = self.y.iter().zip(mean.row(0)).map(|(y, m)| y - m).collect();
+            // One bias serves all positions that a scattering window writes.
+            for o in bias.chunks_mut(ridge.spread) {
+                let mean = o.iter().sum::<f64>() / o.len() as f64;
+                o.fill(mean);
+            }
+        }
+        Map { weight, bias }
+    }
+}
+
+/// A map beside the old one, judged on the rows `held`.
+pub(crate) fn judged(map: Map, held: &Rows, old: &Map) -> Solution {
     let ((before, signal), (after, _)) = (squared_error(held, old), squared_error(held, &map));
-    Some(Solution { map, before, after, signal })
+    Solution { map, before, after, signal }
 }
 
 /// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².

@@ -42,9 +42,11 @@ use super::statistics::{Moments, rescale, restate};
 use super::steps::{Step, Steps, input, reads, result, steps};
 use super::stream::{Stream, Target, activation, kept_part};
 use super::walk::Walk;
+use crate::mask::Places;
 use sparsec_analysis::infer;
 use sparsec_calib::CalibError;
 use sparsec_ir::{Id, Model, NodeId, OpTable, Tensor, TensorError, ValueId};
+use sparsec_plan::{Bits, MaskPlan};
 use sparsec_runtime::{Runtime, RuntimeError};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -151,6 +153,8 @@ pub struct Recovered {
     pub node: String,
     /// Held-out error relative to the target's variance, before and after; or why the node was left alone.
     pub outcome: Result<(f64, f64), Skipped>,
+    /// The mask of its weight, with what stays of it.
+    pub mask: Option<MaskPlan>,
 }
 
 /// What recovery works from.
@@ -159,6 +163,8 @@ pub struct Recovery<'a> {
     pub dense: &'a Model,
     /// Indices that the pruned model has of an axis of a value of the dense one; `None` where it has all.
     pub kept: &'a dyn Fn(ValueId, usize) -> Option<Vec<u32>>,
+    /// Masks by the weight of the pruned model that each is of.
+    pub masks: &'a Places,
     /// The operators.
     pub table: &'a OpTable,
     /// Runs both models.
@@ -178,8 +184,9 @@ pub struct Recovery<'a> {
 pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, RecoverError> {
     let facts = infer(pruned, cx.table).facts;
     let dense_facts = infer(cx.dense, cx.table).facts;
-    let Steps { all: steps, none } = steps((cx.dense, &dense_facts), (pruned, &facts), cx.table, cx.kept);
-    let unsolvable = |n: &NodeId| Recovered { node: pruned.graph.label(*n), outcome: Err(Skipped::NotLinear) };
+    let Steps { all: steps, none } = steps((cx.dense, &dense_facts), (pruned, &facts), cx);
+    let unsolvable =
+        |n: &NodeId| Recovered { node: pruned.graph.label(*n), outcome: Err(Skipped::NotLinear), mask: None };
     let mut out: Vec<Recovered> = none.iter().map(unsolvable).collect();
     // A sixth of the memory for what each model has at hand; the rest is for batches, sums and equations.
     let (memory, batch) = (cx.options.memory, cx.options.batch);
@@ -187,8 +194,7 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     let mut walk_dense = Walk::new(runtime, (cx.dense, dense_facts), inputs, memory / 6)?;
     let mut walk_pruned = Walk::new(runtime, (pruned, facts.clone()), inputs, memory / 6)?;
     let samples = walk_dense.samples().to_vec();
-    // As many as keep the threads busy, where they fit.
-    let held = |bytes: u64| (memory / 6 / bytes.max(1)).clamp(1, 2 * cx.threads.max(1) as u64) as usize;
+    let held = |bytes: u64| held(cx, bytes);
     let mut unsolved: BTreeSet<NodeId> = steps.iter().map(|s| s.0).collect();
     for (i, (node, step)) in steps.iter().enumerate() {
         if (cx.progress)(i, steps.len()) {
@@ -202,8 +208,11 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
                 let mut stream = Stream::of_map(cx, (&walk_pruned, pruned), &walk_dense, (x, &target), &ahead)?;
                 let mut parts = |range| stream.parts(range, &target, &linear.form);
                 let batches = Batches { samples: &samples, held: &held, parts: &mut parts };
-                let outcome = solve((pruned, &facts, cx.table), (*node, linear), batches, cx.options)?;
-                out.push(Recovered { node: pruned.graph.label(*node), outcome });
+                let mask = linear.weight_of(pruned, *node).and_then(|w| cx.masks.get(&w));
+                let found = solve((pruned, &facts, cx.table), (*node, linear), mask, batches, cx.options)?;
+                let with = |kept: &Option<Bits>| mask.map(|m| MaskPlan { kept: kept.clone(), ..m.clone() });
+                let mask = found.as_ref().ok().and_then(|s| with(&s.kept));
+                out.push(Recovered { node: pruned.graph.label(*node), outcome: found.map(|s| s.error), mask });
                 stream.close()
             }
             Step::Statistics { mean, variance, epsilon, axis } => {
@@ -235,8 +244,13 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
     Ok(out)
 }
 
+/// Batches of so many bytes that are held at a time: as many as keep the threads busy, where they fit.
+pub(crate) fn held(cx: &Recovery, bytes: u64) -> usize {
+    (cx.options.memory / 6 / bytes.max(1)).clamp(1, 2 * cx.threads.max(1) as u64) as usize
+}
+
 /// What the dense model's node reads: behind a dropped branch not what the pruned one's does.
-pub(super) fn dense_operand(cx: &Recovery, pruned: &Model, node: NodeId, operand: usize) -> ValueId {
+pub(crate) fn dense_operand(cx: &Recovery, pruned: &Model, node: NodeId, operand: usize) -> ValueId {
     let read = |model: &Model| model.graph.node(node).inputs.get(operand).copied().flatten();
     let dense = (node.index() < cx.dense.graph.node_bound()).then(|| read(cx.dense)).flatten();
     dense.or_else(|| read(pruned)).expect("steps are made for nodes with an input")
@@ -261,7 +275,7 @@ fn moments(
 }
 
 /// The first batch alone, whose sizes say how many fit, and the others `held` at a time.
-pub(super) fn windows(batches: usize, held: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn windows(batches: usize, held: usize) -> impl Iterator<Item = Range<usize>> {
     let others = (1..batches).step_by(held).map(move |at| at..(at + held).min(batches));
     std::iter::once(0..batches.min(1)).chain(others)
 }

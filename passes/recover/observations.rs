@@ -3,7 +3,7 @@
 use sparsec_ir::{Contraction, Draw, Tensor, TensorError, Window};
 
 /// Inputs and targets of a linear node over one batch of samples.
-pub(super) struct Part<'f> {
+pub(crate) struct Part<'f> {
     /// Input.
     x: Vec<f32>,
     x_dims: Vec<u64>,
@@ -14,21 +14,21 @@ pub(super) struct Part<'f> {
 }
 
 /// Rows of a regression, one for each observation.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// Number of rows.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// Unknowns of one group: input channels × taps (channels alone where the window scatters).
-    pub(super) width: usize,
+    pub(crate) width: usize,
     /// Targets of one group: output channels (× taps where the window scatters).
-    pub(super) targets: usize,
+    pub(crate) targets: usize,
     /// `count × width`.
-    pub(super) x: Vec<f32>,
+    pub(crate) x: Vec<f32>,
     /// `count × targets`.
-    pub(super) y: Vec<f32>,
+    pub(crate) y: Vec<f32>,
 }
 
 /// Whether rows can be made for a node of this form: not for a scattering window that overlaps itself.
-pub(super) fn has_rows(form: &Contraction) -> bool {
+pub(crate) fn has_rows(form: &Contraction) -> bool {
     if !form.transposed {
         return true;
     }
@@ -40,7 +40,7 @@ pub(super) fn has_rows(form: &Contraction) -> bool {
 
 impl Rows {
     /// Adds rows of the same sizes.
-    pub(super) fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.count += other.count;
         self.x.extend(other.x);
         self.y.extend(other.y);
@@ -49,7 +49,7 @@ impl Rows {
 
 impl<'f> Part<'f> {
     /// `y` has the shape of the node's result.
-    pub(super) fn new(x: &Tensor, y: &Tensor, form: &'f Contraction) -> Result<Self, TensorError> {
+    pub(crate) fn new(x: &Tensor, y: &Tensor, form: &'f Contraction) -> Result<Self, TensorError> {
         if form.window.is_some() {
             let (x_dims, y_dims) = (x.dims.clone(), y.dims.clone());
             return Ok(Self { x: x.to_f32()?, x_dims, y: y.to_f32()?, y_dims, form });
@@ -64,11 +64,11 @@ impl<'f> Part<'f> {
     }
 
     /// Bytes that it takes.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         4 * (self.x.len() + self.y.len()) as u64
     }
     /// Observations that there are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         if self.form.window.is_none() {
             return self.y_dims[0] as usize;
         }
@@ -78,7 +78,7 @@ impl<'f> Part<'f> {
     }
 
     /// The observations `picked` for channel group `group`.
-    pub(super) fn rows(&self, group: usize, picked: &[usize]) -> Rows {
+    pub(crate) fn rows(&self, group: usize, picked: &[usize]) -> Rows {
         match &self.form.window {
             None => self.product_rows(picked),
             Some(w) if self.form.transposed => self.scatter_rows(w, picked),
@@ -195,7 +195,7 @@ fn split(flat: usize, dims: &[usize]) -> Vec<usize> {
 
 /// `wanted` of `total` observations, ascending: one drawn from each of `wanted` equal stretches, so that every sample is
 /// seen and no grid of the image is favoured. All, where there are no more.
-pub(super) fn pick(total: usize, wanted: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn pick(total: usize, wanted: usize, seed: u64) -> Vec<usize> {
     if total <= wanted {
         return (0..total).collect();
     }

@@ -1,115 +1,127 @@
 //! Solves one linear map over the samples, batch by batch.
 
-use super::equations::{Layout, Ridge, Solution, Sums, solve_group};
+use super::equations::{Layout, Normal, Ridge, Solution, Sums, judged, solve_group};
 use super::least_squares::{RecoverError, RecoverOptions, Skipped, windows};
-use super::observations::{Part, Rows, has_rows, pick};
+use super::observations::{Part, Rows, pick};
+use super::subject::Subject;
+use crate::mask::{Units, masked};
 use rayon::prelude::*;
-use sparsec_calib::{CalibError, Linear, read_bias, write_bias};
-use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, ValueId};
+use sparsec_calib::Linear;
+use sparsec_ir::{Facts, Id, Model, NodeId, OpTable};
+use sparsec_linalg::Matrix;
+use sparsec_plan::{Bits, MaskPlan};
 use std::ops::Range;
 
 /// Inputs and targets of a map, a few batches at a time.
-pub(super) struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     /// Samples of each batch.
-    pub(super) samples: &'a [u64],
+    pub(crate) samples: &'a [u64],
     /// How many batches of so many bytes to hold at a time.
-    pub(super) held: &'a dyn Fn(u64) -> usize,
+    pub(crate) held: &'a dyn Fn(u64) -> usize,
     /// Parts of a range of batches, in order.
-    pub(super) parts: &'a mut dyn FnMut(Range<usize>) -> Result<Vec<Part<'a>>, RecoverError>,
+    pub(crate) parts: &'a mut dyn FnMut(Range<usize>) -> Result<Vec<Part<'a>>, RecoverError>,
 }
 
 /// Every eighth observation tells whether a solution holds beyond those that it was made from.
 const HELD_OUT: usize = 8;
 
-/// Solves the map of `node` and writes its weight and bias.
-pub(super) fn solve(
+/// What became of a map that was solved.
+pub(crate) struct Solved {
+    /// Held-out error relative to the target's variance, before and after.
+    pub(crate) error: (f64, f64),
+    /// Which units of a masked weight stay.
+    pub(crate) kept: Option<Bits>,
+}
+
+/// Solves the map of `node`, masked where there is a plan for it, and writes its weight and bias.
+pub(crate) fn solve(
     (model, facts, table): (&mut Model, &Facts, &OpTable),
     (node, linear): (NodeId, &Linear),
+    mask: Option<&MaskPlan>,
     batches: Batches,
     options: RecoverOptions,
-) -> Result<Result<(f64, f64), Skipped>, RecoverError> {
-    let form = &linear.form;
-    if !has_rows(form) {
-        return Ok(Err(Skipped::Form));
+) -> Result<Result<Solved, Skipped>, RecoverError> {
+    let subject = Subject::of((model, facts, table), node, linear.clone())?;
+    if let Some(why) = subject.refused(model) {
+        return Ok(Err(why));
     }
-    let w_value = linear.weight_of(model, node).expect("a linear map has a weight");
-    let tensor = model.graph.constant(w_value).expect("a linear map's weight is constant").clone();
-    let name = model.graph.value(w_value).name.clone();
-    let broken = |source| CalibError::Weight { value: name.clone(), source };
-    let mut weight = linear.weight(&tensor).map_err(broken)?;
-    let layout = Layout::of(&weight, form);
-    let bias = linear.bias(model, facts, table, node);
-    if std::iter::once(w_value).chain(bias.as_ref().and_then(|b| b.value())).any(|v| shared(model, v)) {
-        return Ok(Err(Skipped::Shared));
-    }
-    let (width, targets) = (layout.width(), layout.per_group * layout.spread);
-    let bytes = 8 * (width as u64 * (width + targets) as u64) * layout.groups as u64;
-    // The sums, those of the batch at work, the equations and their factor.
-    if bytes.saturating_mul(4) > options.memory {
-        return Ok(Err(Skipped::TooLarge { unknowns: width, bytes: bytes.saturating_mul(4) }));
-    }
-    let mut shift = match &bias {
-        Some(bias) => read_bias(model, bias, layout.outputs())?,
-        None => vec![0.0; layout.outputs()],
+    let observed = match observe(batches, &subject.layout, node, options)? {
+        Ok(observed) => observed,
+        Err(why) => return Ok(Err(why)),
     };
-    // A bias that is added outside the node is not part of the map's own result, which the target is.
-    let inside = bias.as_ref().is_some_and(|b| b.is_inside());
-    let old_shift = if inside { shift.clone() } else { vec![0.0; layout.outputs()] };
-
-    let wanted = options.work / (width as f64).powi(2).max(1.0) / layout.groups as f64;
-    let wanted = (wanted as usize).max(32 * width);
-    let observed = observe(batches, &layout, wanted, node.index() as u64, options.memory, bytes)?;
-    if observed.used < width {
-        return Ok(Err(Skipped::TooFew { observations: observed.used, unknowns: width }));
-    }
-    // Groups are independent: a depthwise convolution has hundreds of small ones.
-    let solutions: Option<Vec<Solution>> = (0..layout.groups)
-        .into_par_iter()
-        .map(|g| {
-            let old = layout.read(&weight, &old_shift, g);
-            let ridge = Ridge { biased: bias.is_some(), spread: layout.spread, lambda: options.ridge };
-            solve_group(&observed.sums[g], &observed.held[g], &old, ridge)
-        })
-        .collect();
-    let Some(solutions) = solutions else { return Ok(Err(Skipped::Singular)) };
+    let ridge = subject.ridge(options.ridge);
+    let solved = match mask {
+        None => free(&observed, &subject, ridge).map(|solutions| (solutions, None)),
+        Some(plan) => on_support(&observed, &subject, ridge, plan),
+    };
+    let Some((solutions, kept)) = solved else { return Ok(Err(Skipped::Singular)) };
     let total = |f: fn(&Solution) -> f64| solutions.iter().map(f).sum::<f64>();
     let signal = total(|s| s.signal).max(f64::MIN_POSITIVE);
     let (before, after) = (total(|s| s.before) / signal, total(|s| s.after) / signal);
-    if after.is_nan() || after >= before {
+    // Zeros that were asked for cost something.
+    if after.is_nan() || (after >= before && mask.is_none()) {
         return Ok(Err(Skipped::NoGain { before, after }));
     }
-    for (g, s) in solutions.iter().enumerate() {
-        layout.write(&mut weight, &s.map, g);
-        for (o, b) in s.map.bias.iter().step_by(layout.spread).enumerate() {
-            let at = g * layout.per_group + o;
-            shift[at] += b - old_shift[at];
-        }
-    }
-    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
-    if let Some(bias) = &bias {
-        write_bias(model, node, bias, &shift)?;
-    }
-    Ok(Ok((before, after)))
+    subject.write(model, &solutions.iter().map(|s| &s.map).collect::<Vec<_>>())?;
+    Ok(Ok(Solved { error: (before, after), kept }))
+}
+
+/// Solutions of all groups, which are independent: a depthwise convolution has hundreds of small ones.
+fn free(observed: &Observed, subject: &Subject, ridge: Ridge) -> Option<Vec<Solution>> {
+    let groups = (0..observed.sums.len()).into_par_iter();
+    groups.map(|g| solve_group(&observed.sums[g], &observed.held[g], &subject.map(g), ridge)).collect()
+}
+
+/// Solutions of all groups with the zeros of a plan, and which units stay.
+fn on_support(
+    observed: &Observed,
+    subject: &Subject,
+    ridge: Ridge,
+    plan: &MaskPlan,
+) -> Option<(Vec<Solution>, Option<Bits>)> {
+    let units = Units::of(&subject.layout, plan.pattern).ok()?;
+    let equations = observed.equations(subject, ridge);
+    let (weights, kept) = masked(&equations, &units, plan)?;
+    let judged = |(g, weight): (usize, Matrix)| {
+        judged(equations[g].completed(weight, &subject.map(g), ridge), &observed.held[g], &subject.map(g))
+    };
+    let solutions = weights.into_par_iter().enumerate().map(judged).collect();
+    Some((solutions, Some(Bits::new(kept))))
 }
 
 /// Sums and held-out rows of each group.
-struct Observed {
+pub(crate) struct Observed {
     sums: Vec<Sums>,
     held: Vec<Rows>,
     /// Observations in the sums.
     used: usize,
 }
 
-/// Streams the batches: a batch is summed up and dropped. About `wanted` observations are drawn from all of them.
-fn observe(
+impl Observed {
+    /// Equations of all groups.
+    pub(crate) fn equations(&self, subject: &Subject, ridge: Ridge) -> Vec<Normal> {
+        let groups = (0..self.sums.len()).into_par_iter();
+        groups.map(|g| Normal::of(&self.sums[g], &subject.map(g), ridge)).collect()
+    }
+}
+
+/// Streams the batches: a batch is summed up and dropped. Observations are drawn from all of them, as many as the work
+/// allows; or it is said why the map cannot be solved.
+pub(crate) fn observe(
     batches: Batches,
     layout: &Layout,
-    wanted: usize,
-    seed: u64,
-    memory: u64,
-    bytes: u64,
-) -> Result<Observed, RecoverError> {
+    node: NodeId,
+    options: RecoverOptions,
+) -> Result<Result<Observed, Skipped>, RecoverError> {
     let (width, targets) = (layout.width(), layout.per_group * layout.spread);
+    let (memory, seed) = (options.memory, node.index() as u64);
+    let bytes = 8 * (width as u64 * (width + targets) as u64) * layout.groups as u64;
+    // The sums, those of the batch at work, the equations and their factor.
+    if bytes.saturating_mul(4) > memory {
+        return Ok(Err(Skipped::TooLarge { unknowns: width, bytes: bytes.saturating_mul(4) }));
+    }
+    let wanted = options.work / (width as f64).powi(2).max(1.0) / layout.groups as f64;
+    let wanted = (wanted as usize).max(32 * width);
     let sizes = (width, targets);
     let empty = || Rows { count: 0, width, targets, x: Vec::new(), y: Vec::new() };
     let mut out = Observed {
@@ -159,10 +171,6 @@ fn observe(
         }
     }
     out.used = out.sums.first().map_or(0, Sums::count);
-    Ok(out)
-}
-
-/// Whether changing a constant would change more than one operand.
-pub(super) fn shared(model: &Model, value: ValueId) -> bool {
-    model.graph.value(value).uses.len() > 1 || model.graph.is_output(value)
+    let too_few = Skipped::TooFew { observations: out.used, unknowns: width };
+    Ok(if out.used < width { Err(too_few) } else { Ok(out) })
 }

@@ -1,7 +1,7 @@
 //! Running statistics of a normalisation whose input the cut has changed.
 
 use super::least_squares::RecoverError;
-use super::solve::shared;
+use super::subject::shared;
 use sparsec_calib::CalibError;
 use sparsec_ir::{Model, NodeId, Normalised, Tensor, TensorError};
 

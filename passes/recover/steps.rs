@@ -1,5 +1,6 @@
 //! What a cut leaves to solve, in order.
 
+use super::Recovery;
 use sparsec_analysis::node_ref;
 use sparsec_calib::Linear;
 use sparsec_ir::{
@@ -9,7 +10,7 @@ use sparsec_ir::{
 use std::collections::BTreeSet;
 
 /// What is solved at a node.
-pub(super) enum Step {
+pub(crate) enum Step {
     Linear(Box<Linear>),
     Statistics {
         mean: usize,
@@ -23,19 +24,14 @@ pub(super) enum Step {
 
 /// Steps in topological order, and nodes whose weights were cut without a step to re-solve them.
 #[derive(Default)]
-pub(super) struct Steps {
-    pub(super) all: Vec<(NodeId, Step)>,
-    pub(super) none: Vec<NodeId>,
+pub(crate) struct Steps {
+    pub(crate) all: Vec<(NodeId, Step)>,
+    pub(crate) none: Vec<NodeId>,
 }
 
-/// Nodes to solve, in order: those whose input the cut has changed. `kept` says what is left of an axis.
-pub(super) fn steps(
-    (dense, dense_facts): (&Model, &Facts),
-    (pruned, facts): (&Model, &Facts),
-    table: &OpTable,
-    kept: &dyn Fn(ValueId, usize) -> Option<Vec<u32>>,
-) -> Steps {
-    let graph = &pruned.graph;
+/// Nodes to solve, in order: those whose input the cut or a mask has changed, and those with a mask.
+pub(crate) fn steps((dense, dense_facts): (&Model, &Facts), (pruned, facts): (&Model, &Facts), cx: &Recovery) -> Steps {
+    let (graph, table, kept) = (&pruned.graph, cx.table, cx.kept);
     let mut perturbed = vec![false; graph.value_bound()];
     let mut out = Steps::default();
     for id in topological(graph).unwrap_or_default() {
@@ -48,7 +44,8 @@ pub(super) fn steps(
             (Some(now), true) => dense.graph.constant(*v).is_some_and(|t| t.dims != now.dims && t.elem.is_float()),
             _ => perturbed[v.index()],
         };
-        let changed = fewer || node.inputs.iter().flatten().any(cut) || (0..node.inputs.len()).any(moved);
+        let masked = node.inputs.iter().flatten().any(|v| cx.masks.contains_key(v));
+        let changed = masked || fewer || node.inputs.iter().flatten().any(cut) || (0..node.inputs.len()).any(moved);
         let x_changed = |operand: usize| {
             let x = node.inputs.get(operand).copied().flatten();
             x.is_some_and(|x| perturbed[x.index()] || moved(operand))
@@ -56,7 +53,7 @@ pub(super) fn steps(
         let whole = node.outputs.first().copied().flatten().is_some();
         let linear = Linear::of(pruned, facts, table, id).filter(|l| whole || l.inner.is_some());
         match linear {
-            Some(linear) if x_changed(linear.form.x) => out.all.push((id, Step::Linear(Box::new(linear)))),
+            Some(linear) if masked || x_changed(linear.form.x) => out.all.push((id, Step::Linear(Box::new(linear)))),
             None if changed && id.index() < dense.graph.node_bound() && sums(dense, dense_facts, table, id, kept) => {
                 out.none.push(id);
             }
@@ -114,7 +111,7 @@ fn sums(
 }
 
 /// Values that a step may read in either model: input, result, and both sides of a sum that the result goes into.
-pub(super) fn reads(model: &Model, table: &OpTable, (node, step): (NodeId, &Step)) -> Vec<ValueId> {
+pub(crate) fn reads(model: &Model, table: &OpTable, (node, step): (NodeId, &Step)) -> Vec<ValueId> {
     let mut out = vec![input(model, node, step)];
     let inner = matches!(step, Step::Linear(l) if l.inner.is_some());
     if let Some(y) = result(model, node).filter(|_| !inner) {
@@ -125,18 +122,18 @@ pub(super) fn reads(model: &Model, table: &OpTable, (node, step): (NodeId, &Step
 }
 
 /// The activation that a step's node reads.
-pub(super) fn input(model: &Model, node: NodeId, step: &Step) -> ValueId {
+pub(crate) fn input(model: &Model, node: NodeId, step: &Step) -> ValueId {
     let operand = if let Step::Linear(linear) = step { linear.form.x } else { 0 };
     model.graph.node(node).inputs[operand].expect("steps are made for nodes with an input")
 }
 
 /// The first result of a node.
-pub(super) fn result(model: &Model, node: NodeId) -> Option<ValueId> {
+pub(crate) fn result(model: &Model, node: NodeId) -> Option<ValueId> {
     model.graph.node(node).outputs.first().copied().flatten()
 }
 
 /// The sum that `y` goes into and what it is added to, if an addition is its only reader.
-pub(super) fn addition(model: &Model, table: &OpTable, y: ValueId) -> Option<(ValueId, ValueId)> {
+pub(crate) fn addition(model: &Model, table: &OpTable, y: ValueId) -> Option<(ValueId, ValueId)> {
     let graph = &model.graph;
     let [Use::Operand(add, _)] = graph.value(y).uses[..] else { return None };
     let node = graph.node(add);
@@ -148,7 +145,7 @@ pub(super) fn addition(model: &Model, table: &OpTable, y: ValueId) -> Option<(Va
 }
 
 /// Whether `value` is computed from a node that is still to be solved.
-pub(super) fn behind(model: &Model, value: ValueId, unsolved: &BTreeSet<NodeId>) -> bool {
+pub(crate) fn behind(model: &Model, value: ValueId, unsolved: &BTreeSet<NodeId>) -> bool {
     let graph = &model.graph;
     let mut seen = vec![false; graph.node_bound()];
     let mut todo = vec![value];

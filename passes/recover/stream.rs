@@ -11,17 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What a linear map is to give.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// The dense node's result.
     Result(ValueId),
     /// The dense sum that the result goes into, less what the pruned model adds to it.
     Rest { sum: ValueId, other: ValueId },
+    /// What the node gives now.
+    Own(ValueId),
     /// What the dense map, which lies inside its node, makes of the dense input: transposed weight, and bias.
     Inner { x: ValueId, weight: Matrix, bias: Vec<f64> },
 }
 
 impl Target {
-    pub(super) fn of(
+    pub(crate) fn of(
         cx: &Recovery,
         (pruned, facts): (&Model, &Facts),
         (node, linear): (NodeId, &Linear),
@@ -41,25 +43,28 @@ impl Target {
         Ok(partner.map_or(Self::Result(y), |(sum, other)| Self::Rest { sum, other }))
     }
     /// Values of the pruned and of the dense model that it needs beside the input.
-    fn needs(&self) -> (Option<ValueId>, ValueId) {
+    fn needs(&self) -> (Option<ValueId>, Option<ValueId>) {
         match self {
-            Self::Result(y) => (None, *y),
-            Self::Rest { sum, other } => (Some(*other), *sum),
-            Self::Inner { x, .. } => (None, *x),
+            Self::Result(y) => (None, Some(*y)),
+            Self::Rest { sum, other } => (Some(*other), Some(*sum)),
+            Self::Own(y) => (Some(*y), None),
+            Self::Inner { x, .. } => (None, Some(*x)),
         }
     }
     /// The target of a batch.
-    fn tensor(&self, cx: &Recovery, pruned: &[Tensor], dense: &Tensor) -> Result<Tensor, RecoverError> {
+    fn tensor(&self, cx: &Recovery, batch: &Batch) -> Result<Tensor, RecoverError> {
+        let last = |values: &[Tensor]| values.last().expect("what is needed was asked for").clone();
         match self {
-            Self::Result(y) => kept_part(cx, *y, dense.clone()),
+            Self::Own(_) => Ok(last(&batch.pruned)),
+            Self::Result(y) => kept_part(cx, *y, last(&batch.dense)),
             Self::Rest { sum, other } => {
-                let whole = kept_part(cx, *sum, dense.clone())?;
-                let rest = pruned.last().expect("the other side was asked for");
-                let (a, b) = (singles(cx, *sum, &whole)?, singles(cx, *other, rest)?);
+                let whole = kept_part(cx, *sum, last(&batch.dense))?;
+                let (a, b) = (singles(cx, *sum, &whole)?, singles(cx, *other, &last(&batch.pruned))?);
                 Ok(Tensor::f32(&whole.dims, &a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<f32>>()))
             }
             Self::Inner { x, weight, bias } => {
-                let values = singles(cx, *x, dense)?.into_iter().map(f64::from).collect::<Vec<f64>>();
+                let dense = last(&batch.dense);
+                let values = singles(cx, *x, &dense)?.into_iter().map(f64::from).collect::<Vec<f64>>();
                 let rows = values.len() / weight.rows().max(1);
                 let z = product(&Matrix::new(rows, weight.rows(), values), weight);
                 let z = z.data().chunks(bias.len().max(1)).flat_map(|row| row.iter().zip(bias));
@@ -100,13 +105,13 @@ fn dense_map(
 }
 
 /// Values of one batch, in the order in which they were asked for.
-pub(super) struct Batch {
-    pub(super) pruned: Vec<Tensor>,
-    pub(super) dense: Vec<Tensor>,
+pub(crate) struct Batch {
+    pub(crate) pruned: Vec<Tensor>,
+    pub(crate) dense: Vec<Tensor>,
 }
 
 /// What one step reads, with the values to put at hand on the way.
-pub(super) struct Stream<'c> {
+pub(crate) struct Stream<'c> {
     cx: &'c Recovery<'c>,
     pruned: Side,
     dense: Side,
@@ -125,7 +130,7 @@ struct Side {
 
 impl<'c> Stream<'c> {
     /// Opens a stream of `values` of the pruned and the dense model; `ahead` is what later steps read.
-    pub(super) fn open(
+    pub(crate) fn open(
         cx: &'c Recovery<'c>,
         (walk_pruned, pruned): (&Walk, &Model),
         walk_dense: &Walk,
@@ -146,7 +151,7 @@ impl<'c> Stream<'c> {
         Ok(Self { cx, pruned, dense, batches, first: Some(Batch { pruned: first, dense: first_dense }) })
     }
     /// A stream of what a linear map needs.
-    pub(super) fn of_map(
+    pub(crate) fn of_map(
         cx: &'c Recovery<'c>,
         (walk_pruned, pruned): (&Walk, &Model),
         walk_dense: &Walk,
@@ -154,11 +159,11 @@ impl<'c> Stream<'c> {
         ahead: &[ValueId],
     ) -> Result<Self, RecoverError> {
         let (other, dense) = target.needs();
-        let values = (std::iter::once(x).chain(other).collect(), vec![dense]);
+        let values = (std::iter::once(x).chain(other).collect(), dense.into_iter().collect());
         Self::open(cx, (walk_pruned, pruned), walk_dense, values, ahead)
     }
     /// Some batches.
-    pub(super) fn next(&mut self, range: Range<usize>) -> Result<Vec<Batch>, RecoverError> {
+    pub(crate) fn next(&mut self, range: Range<usize>) -> Result<Vec<Batch>, RecoverError> {
         let out = match self.first.take() {
             Some(first) if range == (0..1) => vec![first],
             _ => {
@@ -173,7 +178,7 @@ impl<'c> Stream<'c> {
         Ok(out)
     }
     /// Inputs and targets of some batches.
-    pub(super) fn parts<'f>(
+    pub(crate) fn parts<'f>(
         &mut self,
         range: Range<usize>,
         target: &Target,
@@ -181,13 +186,13 @@ impl<'c> Stream<'c> {
     ) -> Result<Vec<Part<'f>>, RecoverError> {
         let (cx, x) = (self.cx, self.pruned.wanted[0]);
         let part = |batch: Batch| {
-            let y = target.tensor(cx, &batch.pruned, &batch.dense[0])?;
+            let y = target.tensor(cx, &batch)?;
             Part::new(&batch.pruned[0], &y, form).map_err(|source| activation(cx, x, source))
         };
         self.next(range)?.into_iter().map(part).collect()
     }
     /// What was put aside, of the pruned and of the dense model; only what is whole.
-    pub(super) fn close(self) -> (BTreeMap<ValueId, Vec<Tensor>>, BTreeMap<ValueId, Vec<Tensor>>) {
+    pub(crate) fn close(self) -> (BTreeMap<ValueId, Vec<Tensor>>, BTreeMap<ValueId, Vec<Tensor>>) {
         let whole = |mut side: Side| {
             side.found.retain(|_, b| b.len() == self.batches);
             side.found
@@ -207,7 +212,7 @@ impl Side {
 }
 
 /// An error that names the activation.
-pub(super) fn activation(cx: &Recovery, value: ValueId, source: sparsec_ir::TensorError) -> RecoverError {
+pub(crate) fn activation(cx: &Recovery, value: ValueId, source: sparsec_ir::TensorError) -> RecoverError {
     RecoverError::Activation { value: cx.dense.graph.value(value).name.clone(), source }
 }
 
@@ -216,7 +221,7 @@ fn singles(cx: &Recovery, value: ValueId, tensor: &Tensor) -> Result<Vec<f32>, R
 }
 
 /// A dense activation reduced to the indices that the pruned model has of it.
-pub(super) fn kept_part(cx: &Recovery, value: ValueId, tensor: Tensor) -> Result<Tensor, RecoverError> {
+pub(crate) fn kept_part(cx: &Recovery, value: ValueId, tensor: Tensor) -> Result<Tensor, RecoverError> {
     reduced(cx, value, 0..tensor.dims.len(), tensor).map_err(|source| activation(cx, value, source))
 }
 

@@ -11,7 +11,7 @@ use sparsec_runtime::{Runtime, Sessions, batches_of_parts, extract};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     runtime: &'a dyn Runtime,
     threads: usize,
     facts: Facts,
@@ -25,7 +25,7 @@ pub(super) struct Walk<'a> {
 }
 
 /// Values of a model at one stop.
-pub(super) struct Stop {
+pub(crate) struct Stop {
     wanted: Vec<ValueId>,
     /// What is at hand already.
     given: BTreeMap<ValueId, Vec<Tensor>>,
@@ -37,7 +37,7 @@ pub(super) struct Stop {
 
 impl<'a> Walk<'a> {
     /// Starts at the graph's inputs; `facts` are those of the model, symbolic in the number of samples.
-    pub(super) fn new(
+    pub(crate) fn new(
         (runtime, threads): (&'a dyn Runtime, usize),
         (model, facts): (&Model, Facts),
         (parts, batch): (&[Vec<Tensor>], usize),
@@ -52,18 +52,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Samples of each batch.
-    pub(super) fn samples(&self) -> &[u64] {
+    pub(crate) fn samples(&self) -> &[u64] {
         &self.samples
     }
 
     /// Bytes over all batches of what takes so many in the first.
-    pub(super) fn in_all(&self, bytes: u64) -> u64 {
+    pub(crate) fn in_all(&self, bytes: u64) -> u64 {
         let first = self.samples.first().copied().unwrap_or(1).max(1);
         (bytes as f64 * self.samples.iter().sum::<u64>() as f64 / first as f64) as u64
     }
 
     /// Stops at some values, with the weights that the model has now.
-    pub(super) fn stop(&self, model: &Model, wanted: &[ValueId]) -> Result<Stop, RecoverError> {
+    pub(crate) fn stop(&self, model: &Model, wanted: &[ValueId]) -> Result<Stop, RecoverError> {
         let mut computed: Vec<ValueId> = wanted.iter().copied().filter(|v| !self.at_hand.contains_key(v)).collect();
         computed.sort_unstable();
         computed.dedup();
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
 
     /// Which of the values that a stop computes are worth keeping for `ahead`: those that would be read next, as far as
     /// there is room. `bytes` of a value are over all batches.
-    pub(super) fn choose(
+    pub(crate) fn choose(
         &self,
         model: &Model,
         stop: &Stop,
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts values at hand, and forgets what is not needed to compute `ahead`.
-    pub(super) fn keep(&mut self, model: &Model, found: BTreeMap<ValueId, Vec<Tensor>>, ahead: &[ValueId]) {
+    pub(crate) fn keep(&mut self, model: &Model, found: BTreeMap<ValueId, Vec<Tensor>>, ahead: &[ValueId]) {
         self.at_hand.extend(found);
         let needed = self.frontier(model, &|v| self.at_hand.contains_key(&v), ahead.iter().copied());
         self.at_hand.retain(|v, _| needed.contains(v));
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
 
 impl Stop {
     /// The values of some batches: for each batch, in the order in which they were asked for.
-    pub(super) fn batches(&self, range: Range<usize>) -> Result<Vec<Vec<Tensor>>, RecoverError> {
+    pub(crate) fn batches(&self, range: Range<usize>) -> Result<Vec<Vec<Tensor>>, RecoverError> {
         let outputs = match &self.segment {
             Some((sessions, fed)) => sessions.run(&fed[range.clone()], self.threads)?,
             None => Vec::new(),

@@ -3,6 +3,10 @@
 #[path = "common/recovered.rs"]
 mod recovered;
 
+#[path = "common/masked.rs"]
+mod masked;
+
+use masked::masked;
 use recovered::recovered;
 use sparsec_analysis::{Channels, Removal, channels, infer};
 use sparsec_ir::{Facts, Model, OpTable, verify};
@@ -10,6 +14,7 @@ use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::recover::RecoverOptions;
 use sparsec_passes::remove::{drop_branches, remove};
 use sparsec_passes::{ALL, Changed, Manager, PassDef, Stage};
+use sparsec_plan::{MaskPlan, Pattern};
 use sparsec_testkit::{full, model, workspace};
 use std::fs;
 use std::sync::Arc;
@@ -104,6 +109,22 @@ fn documentation_of_recovery_is_true() {
         assert_eq!(**before.graph.constant(new).expect("a weight"), kept, "{name}");
         before.graph.set_constant(new, kept);
     }
+}
+
+#[test]
+fn documentation_of_masking_is_true() {
+    let file = workspace().join("passes/mask/obs.rs");
+    let source = fs::read_to_string(&file).expect("the file is there");
+    let part = |kind| model(&block(&source, kind).expect("the file has both blocks"));
+    let (dense, after) = (part("before"), part("after"));
+    let mask = MaskPlan { weight: "v".into(), pattern: Pattern::Block(1), density: 1.0 / 3.0, kept: None, why: None };
+    let (mut masked, done) = masked(&dense, &[mask], RecoverOptions { ridge: 1e-9, ..RecoverOptions::default() });
+    assert!(done.iter().all(|r| r.outcome.is_ok()), "{done:?}");
+    let v = masked.graph.find("v").expect("the weight is there");
+    let exact = masked.graph.constant(v).expect("a weight").to_f64().expect("numbers");
+    let shown: Vec<f32> = exact.iter().map(|w| (w * 1e4).round() as f32 / 1e4).collect();
+    masked.graph.set_constant(v, sparsec_ir::Tensor::f32(&[3, 1], &shown));
+    assert_eq!(full(&masked), full(&after));
 }
 
 #[test]

@@ -12,7 +12,7 @@
 
 use crate::CalibError;
 use rayon::prelude::*;
-use sparsec_linalg::{Matrix, add_outer};
+use sparsec_linalg::{Matrix, add_outer, dot};
 use std::ops::Range;
 
 /// Units by worth, and the error that remains.
@@ -306,18 +306,6 @@ fn whitened(c: &[f64], a: &[f64], s: usize) -> Vec<f64> {
     let mut out = transposed(&half);
     out.chunks_mut(s.max(1)).for_each(|row| forward(c, row));
     out
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // Four sums side by side, so that the compiler may use vector instructions.
-    let (mut sums, cut) = ([0.0; 4], a.len().min(b.len()) / 4 * 4);
-    for (a, b) in a[..cut].chunks_exact(4).zip(b[..cut].chunks_exact(4)) {
-        for k in 0..4 {
-            sums[k] += a[k] * b[k];
-        }
-    }
-    let rest: f64 = a[cut..].iter().zip(&b[cut..]).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

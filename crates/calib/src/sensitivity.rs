@@ -111,7 +111,7 @@ pub fn sensitivity(
             Trial::Units(group, ranking, keep) => probe.without_units(group, ranking, keep)?,
             Trial::Branch(branch) => probe.without_branch(branch)?,
         };
-        let error = probe.divergence(&model)?;
+        let error = probe.dense.divergence_of(probe.runtime, &model, probe.inputs)?;
         known.found(id, keep, error);
         Ok(error)
     };
@@ -141,20 +141,6 @@ impl Probe<'_> {
     /// The masked model of a removal, of what is called `id`.
     pub(crate) fn masked(&self, removal: &Removal, id: &str) -> Result<Model, CalibError> {
         (self.mask)(removal).map_err(|why| CalibError::Mask { what: id.to_string(), why })
-    }
-
-    /// Divergence of a model's outputs from those of the dense one.
-    fn divergence(&self, model: &Model) -> Result<f64, CalibError> {
-        let sessions = Sessions::load(self.runtime, model, self.inputs)?;
-        let mut far = vec![0.0; self.dense.outputs.len()];
-        for (run, inputs) in self.inputs.iter().enumerate() {
-            let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();
-            self.dense.add(run, &outputs, &mut far).map_err(|(output, source)| {
-                let value = self.model.graph.outputs().get(output).map(|v| self.model.graph.value(*v).name.clone());
-                CalibError::Activation { value: value.unwrap_or_default(), source }
-            })?;
-        }
-        Ok(self.dense.divergence(&far))
     }
 
     /// Re-solves one consumer in the masked model: its kept inputs stand in for those that leave.
@@ -215,6 +201,24 @@ impl Reference {
         let outputs =
             (0..runs.first().map_or(0, Vec::len)).map(|at| Output::of(&runs, at)).collect::<Result<_, _>>()?;
         Ok(Self { runs, outputs })
+    }
+    /// Divergence of the outputs of `model` on the `inputs` of the runs.
+    pub fn divergence_of(
+        &self,
+        runtime: &dyn Runtime,
+        model: &Model,
+        inputs: &[Vec<Tensor>],
+    ) -> Result<f64, CalibError> {
+        let sessions = Sessions::load(runtime, model, inputs)?;
+        let mut far = vec![0.0; self.outputs.len()];
+        for (run, inputs) in inputs.iter().enumerate() {
+            let outputs = sessions.run(std::slice::from_ref(inputs), 1)?.pop().unwrap_or_default();
+            self.add(run, &outputs, &mut far).map_err(|(output, source)| {
+                let value = model.graph.outputs().get(output).map(|v| model.graph.value(*v).name.clone());
+                CalibError::Activation { value: value.unwrap_or_default(), source }
+            })?;
+        }
+        Ok(self.divergence(&far))
     }
     /// Adds the distance of a run's `outputs` to that of the runs before, output by output. An error comes with the
     /// number of its output.

@@ -8,6 +8,10 @@
 //! assert!((x.get(0, 0) - 0.5).abs() < 1e-12 && x.get(1, 0).abs() < 1e-12);
 //! ```
 
+mod mask;
+
+pub use mask::{Inverse, Quota, Trace, merge, trace, without};
+
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::prelude::Solve;
@@ -167,6 +171,19 @@ pub fn add_cross(out: &mut Matrix, x: &[f32], y: &[f32], rows: usize) {
             *o += f64::from(*b);
         }
     }
+}
+
+/// a · b of two vectors.
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    // Four sums side by side, so that the compiler may use vector instructions.
+    let (mut sums, cut) = ([0.0; 4], a.len().min(b.len()) / 4 * 4);
+    for (a, b) in a[..cut].chunks_exact(4).zip(b[..cut].chunks_exact(4)) {
+        for k in 0..4 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    let rest: f64 = a[cut..].iter().zip(&b[cut..]).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// x with a · x = b for a symmetric positive definite `a`, by Cholesky; `None` where `a` is not positive definite or

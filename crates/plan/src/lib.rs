@@ -9,11 +9,15 @@
 
 mod concessions;
 mod indices;
+mod mask;
+mod pattern;
 mod plan;
 mod search;
 mod walk;
 
 pub use concessions::{Concessions, GivenUp};
 pub use indices::Indices;
+pub use mask::{MaskCurve, MaskPlan, allocate};
+pub use pattern::{Bits, Pattern};
 pub use plan::{GroupPlan, Plan, PlanError};
 pub use search::{Curve, Evaluate, Limit, LimitKind, Outcome, Price, SearchError, search, search_from};

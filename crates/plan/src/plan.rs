@@ -1,6 +1,6 @@
 //! The plan file.
 
-use crate::{Concessions, Indices};
+use crate::{Concessions, Indices, MaskPlan};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 use sparsec_analysis::{Channels, Removal};
@@ -30,6 +30,9 @@ pub struct Plan {
     /// Branches that are dropped whole, as `sparsec inspect --groups` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<String>,
+    /// Weights of the smaller model that are partly zero.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<MaskPlan>,
 }
 
 /// What is kept of one group.
@@ -122,6 +125,22 @@ pub enum PlanError {
         /// Unit in the plan.
         index: u32,
     },
+    /// A weight is masked twice.
+    #[error("weight `{weight}` is masked twice")]
+    MaskTwice {
+        /// Weight.
+        weight: String,
+    },
+    /// A share that no mask of the pattern has.
+    #[error("the mask of `{weight}` has density {density}: {wanted}")]
+    Density {
+        /// Weight.
+        weight: String,
+        /// Share in the plan.
+        density: f64,
+        /// What would do.
+        wanted: String,
+    },
     /// Nothing would be left.
     #[error("group `{id}` would keep no unit; at least one must stay")]
     Empty {
@@ -162,6 +181,7 @@ impl Plan {
             concessions: Concessions::default(),
             groups,
             branches: removal.dropped().iter().map(|b| channels.branches[*b].id.clone()).collect(),
+            masks: Vec::new(),
         }
     }
     /// Reads a plan from YAML.
@@ -170,7 +190,27 @@ impl Plan {
         if plan.schema != SCHEMA {
             return Err(PlanError::Schema { found: plan.schema, expected: SCHEMA });
         }
+        plan.check_masks()?;
         Ok(plan)
+    }
+    fn check_masks(&self) -> Result<(), PlanError> {
+        let mut seen = std::collections::BTreeSet::new();
+        for mask in &self.masks {
+            let (weight, density) = (mask.weight.clone(), mask.density);
+            let wanted = match mask.pattern.share() {
+                Some(share) if (share - density).abs() < 1e-6 => None,
+                Some(share) => Some(format!("{} leaves {share}", mask.pattern)),
+                None if density > 0.0 && density <= 1.0 => None,
+                None => Some("it must be above 0 and at most 1".to_string()),
+            };
+            if let Some(wanted) = wanted {
+                return Err(PlanError::Density { weight, density, wanted });
+            }
+            if !seen.insert(&mask.weight) {
+                return Err(PlanError::MaskTwice { weight });
+            }
+        }
+        Ok(())
     }
     /// The plan as YAML.
     pub fn to_yaml(&self) -> Result<String, PlanError> {

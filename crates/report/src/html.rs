@@ -2,7 +2,7 @@
 
 use crate::chart::{self, KernelChart, KernelRow, MemoryChart, Spark, at};
 use crate::evaluation::{ScoreRow, rows};
-use crate::report::{Better, Branch, Frozen, Group, Metric, Report};
+use crate::report::{Better, Branch, Frozen, Group, Mask, Metric, Report};
 use crate::{ReportError, text};
 use askama::Template;
 
@@ -36,6 +36,8 @@ struct Page {
     groups_left_out: usize,
     branches: Vec<BranchRow>,
     branches_left_out: usize,
+    masks: Vec<MaskRow>,
+    masks_left_out: usize,
     frozen: Vec<[String; 4]>,
     frozen_left_out: usize,
     limits: Vec<LimitRow>,
@@ -102,6 +104,17 @@ struct BranchRow {
     why: String,
 }
 
+struct MaskRow {
+    weight: String,
+    title: String,
+    pattern: String,
+    density: String,
+    density_width: String,
+    macs: String,
+    error: String,
+    why: String,
+}
+
 struct LimitRow {
     name: String,
     asked: String,
@@ -140,6 +153,8 @@ impl Page {
             groups: groups.into_iter().take(MAX_ROWS).map(group).collect(),
             branches_left_out: r.branches.len().saturating_sub(MAX_ROWS),
             branches: r.branches.iter().take(MAX_ROWS).map(branch).collect(),
+            masks_left_out: r.masks.len().saturating_sub(MAX_ROWS),
+            masks: r.masks.iter().take(MAX_ROWS).map(mask).collect(),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
             frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
@@ -276,6 +291,19 @@ fn metric(before: Option<&Metric>, after: Option<&Metric>) -> Option<Card> {
         bars: None,
         more: format!("on {samples}"),
     })
+}
+
+fn mask(m: &Mask) -> MaskRow {
+    MaskRow {
+        weight: text::clean(&m.weight),
+        title: text::clean(&m.title),
+        pattern: text::clean(&m.pattern),
+        density: text::percent(m.density),
+        density_width: at(120.0 * m.density.clamp(0.0, 1.0)),
+        macs: text::count(m.macs),
+        error: m.error.map_or_else(String::new, |e| format!("{e:.4}")),
+        why: text::clean(&m.why),
+    }
 }
 
 fn group(g: &Group) -> GroupRow {

@@ -34,6 +34,9 @@ pub struct Report {
     /// Terms of sums that can be dropped whole, dropped or not.
     #[serde(default)]
     pub branches: Vec<Branch>,
+    /// Weights that were looked at for masks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<Mask>,
     /// Axes that can never shrink.
     pub frozen: Vec<Frozen>,
     /// Files that the run read.
@@ -239,6 +242,26 @@ pub struct Branch {
     /// Whether it was dropped.
     pub dropped: bool,
     /// Why, or why not.
+    pub why: String,
+}
+
+/// A weight of which a part may be zero. Zeros count for nothing in any figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mask {
+    /// Name of the weight.
+    pub weight: String,
+    /// The layer that reads it, as its author named it.
+    pub title: String,
+    /// Where zeros may lie.
+    pub pattern: String,
+    /// Share that is not zero; 1 where the weight stayed dense.
+    pub density: f64,
+    /// Multiply-accumulates with it, zeros included.
+    pub macs: u64,
+    /// Error of the layer's result on samples that it was not solved on, relative to its variance, where it was masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Why this much.
     pub why: String,
 }
 

@@ -1,8 +1,8 @@
 //! Reports as files: the JSON, the page, and names that mean harm.
 
 use sparsec_report::{
-    Better, Branch, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Memory, Metric,
-    Moment, Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+    Better, Branch, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Mask, Memory,
+    Metric, Moment, Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
 };
 use sparsec_testkit::snapshot;
 
@@ -101,6 +101,15 @@ fn sample() -> Report {
             dropped: true,
             why: "without it the output's divergence is 3.10e-2 higher".to_string(),
         }],
+        masks: vec![Mask {
+            weight: "conv2.w".to_string(),
+            title: "conv2".to_string(),
+            pattern: "4x1".to_string(),
+            density: 0.4375,
+            macs: 20_000_000,
+            error: Some(0.0123),
+            why: "by themselves, these zeros make the output diverge by 1.0e-3".to_string(),
+        }],
         frozen: vec![Frozen { value: "y".to_string(), axis: 1, reason: "graph output".to_string(), params: 640 }],
         inputs: vec![Input { role: "model".to_string(), name: "small.onnx".to_string(), sha256: "00ff".to_string() }],
         notes: vec!["one node has no work rule".to_string()],
@@ -154,6 +163,8 @@ fn hostile_names_stay_text() {
     r.groups[0].axes[0] = EVIL.to_string();
     let b = &mut r.branches[0];
     (b.id, b.layers[0], b.sum, b.why) = (EVIL.into(), EVIL.into(), EVIL.into(), EVIL.into());
+    (r.masks[0].weight, r.masks[0].title) = (EVIL.into(), EVIL.into());
+    (r.masks[0].pattern, r.masks[0].why) = (EVIL.into(), EVIL.into());
     for side in [&mut r.before, &mut r.after] {
         (side.nodes[0].label, side.nodes[0].kernel, side.timeline[0].label) = (EVIL.into(), EVIL.into(), EVIL.into());
         side.metric.as_mut().unwrap().name = EVIL.to_string();
@@ -180,6 +191,7 @@ fn a_report_about_nothing_renders_with_words_in_place_of_charts() {
     let mut r = sample();
     (r.before, r.after) = (Side::default(), Side::default());
     (r.limits, r.groups, r.frozen) = (Vec::new(), Vec::new(), Vec::new());
+    r.masks.clear();
     let html = page(&r).unwrap();
     assert!(!html.contains("<svg") && !html.contains("NaN") && !html.contains("inf"));
     for words in

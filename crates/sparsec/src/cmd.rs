@@ -11,6 +11,7 @@ pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod limits;
+pub(crate) mod masks;
 pub(crate) mod model;
 pub(crate) mod opt;
 pub(crate) mod plan;

@@ -56,8 +56,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0006",
         "nothing to compile for",
-        "A compilation makes a model hold limits, and none was given.",
-        "pass a limit such as `--max-macs 50%`, `--max-latency 60%`, `--max-size 2MiB` or `--max-drop 1.0`.",
+        "A compilation makes a model hold limits or masks its weights, and neither was asked for.",
+        "pass a limit such as `--max-macs 50%`, `--max-latency 60%`, `--max-size 2MiB` or `--max-drop 1.0`, or masks such as `--mask 4x1`.",
     ),
     entry(
         "S0007",
@@ -287,13 +287,15 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "S0401",
         "the plan cannot be read",
         "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
-         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`.",
+         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`; \
+         `masks` have `weight`, `pattern` and `density`, and may have `kept` and `why`.",
         "compare with a plan that `sparsec plan` writes.",
     ),
     entry(
         "S0402",
         "the plan does not fit the model",
-        "The plan names a group or unit that the model does not have, or names one twice, or leaves a group nothing.",
+        "The plan names a group, unit or weight that the model does not have, or names one twice, or leaves a group nothing; or a mask has a pattern that its weight \
+         cannot have, or is of another size.",
         "`sparsec inspect --groups` lists groups and units. A plan fits the model that it was made for; groups have the same names in a re-trained one.",
     ),
     entry(
@@ -318,8 +320,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0406",
         "the smaller model differs",
-        "Removing channels must leave what masking them leaves, to rounding. It does not: the model is not the one that the plan leads to, or a rule of an \
-         operator is wrong.",
+        "Removing channels must leave what masking them leaves, to rounding, and a masked weight must be zero where the plan says. It is not so: the model is not the \
+         one that the plan leads to, or a rule of an operator is wrong.",
         "check that model, smaller model and plan belong together; if they do, please report it.",
     ),
     entry(
@@ -375,6 +377,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
          or an operator needs the entry: a softmax or a sum over the axis, or a second use of the same weight. The message names it.",
         "`sparsec why MODEL VALUE:AXIS:INDEX` shows the way from the entry to what needs it. Where an embedding is also the last \
          layer's weight, give up the same entries of both: `--give-up logits:2=90-99 --give-up embedding.weight:0=90-99`.",
+    ),
+    entry(
+        "S0418",
+        "a mask is left open",
+        "The plan says how much of a weight stays, but not what. Which weights are zero is chosen on samples, and the others are solved anew on them.",
+        "pass `--data SAMPLES`, or a plan that `sparsec compile` has written, which has the masks in it.",
     ),
     entry(
         "S0501",

@@ -11,6 +11,7 @@ use sparsec_ir::text::TextError;
 use sparsec_onnx::OnnxError;
 use sparsec_ops::given::GivenError;
 use sparsec_passes::PassError;
+use sparsec_passes::mask::MaskError;
 use sparsec_passes::recover::RecoverError;
 use sparsec_plan::PlanError;
 use sparsec_report::ReportError;
@@ -126,6 +127,12 @@ pub(crate) enum CliError {
         max_abs_error: f64,
         /// Largest difference relative to the output.
         max_rel_error: f64,
+    },
+    /// A smaller model whose weights are not zero where they should be.
+    #[error("weights are not zero where the plan says: `{}`", weights.join("`, `"))]
+    NotMasked {
+        /// Their names.
+        weights: Vec<String>,
     },
     /// Text that names no slot.
     #[error("`{text}` is not of the form VALUE:AXIS or VALUE:AXIS:INDEX")]
@@ -276,7 +283,7 @@ impl CliError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Drive(e) => drive_exit(e),
             Self::Unmet { .. } => Exit::Limits,
-            Self::Unequal { .. } => Exit::Gate,
+            Self::Unequal { .. } | Self::NotMasked { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
             Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
             Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
@@ -301,7 +308,7 @@ impl CliError {
             Self::OtherModel { .. } => "S0403",
             Self::NoCurves { .. } | Self::CurveForm { .. } => "S0404",
             Self::Unmet { .. } => "S0405",
-            Self::Unequal { .. } => "S0406",
+            Self::Unequal { .. } | Self::NotMasked { .. } => "S0406",
             Self::Report { .. } => "S0701",
             Self::Write { .. } | Self::Stdout(_) | Self::IsFile { .. } | Self::IsFolder { .. } => "S0003",
             Self::OtherFamily { .. } => "S0407",
@@ -346,7 +353,7 @@ impl CliError {
                 Some("`sparsec inspect --groups` and `sparsec opt MODEL` show names of values".into())
             }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
-            Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`".into()),
+            Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`, or masks such as `--mask 4x1`".into()),
             Self::NoFailure { .. } => {
                 Some("run the command by itself: of sparsec's own, failures are looked for; of others, the exit status 0".into())
             }
@@ -423,6 +430,8 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::Plan(PlanError::Write { .. }) => "S0003",
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
+        DriveError::Mask(e) if matches!(**e, MaskError::Open { .. }) => "S0418",
+        DriveError::Mask(_) => "S0402",
         DriveError::Calib(e) => calib_code(e),
         DriveError::Recover(e) => match &**e {
             RecoverError::Runtime(e) => runtime_code(e),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sparsec::drive::{Curves, Decision, Prepared, Pricing, macs_of_branch};
 use sparsec_analysis::AxisOwner;
 use sparsec_ir::{Facts, Model};
-use sparsec_plan::{Evaluate, Indices, Price};
+use sparsec_plan::{Bits, Evaluate, Indices, Price};
 use sparsec_report::{Branch, Frozen, Group};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -33,6 +33,9 @@ pub(crate) struct Lock {
     /// Branches that were dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dropped: Vec<String>,
+    /// What stays of each weight that is masked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) masks: BTreeMap<String, Bits>,
     pub(crate) outputs: BTreeMap<&'static str, String>,
 }
 
@@ -286,6 +289,8 @@ mod tests {
                 "max_params",
                 "max_size",
                 "max_drop",
+                "mask",
+                "mask_density",
                 "scale",
                 "max_samples",
                 "image",

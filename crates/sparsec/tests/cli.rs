@@ -8,6 +8,7 @@ mod depth;
 mod flow;
 mod hostile;
 mod limits;
+mod masks;
 mod reduce;
 
 use npyz::WriterBuilder;

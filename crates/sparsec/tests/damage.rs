@@ -137,7 +137,8 @@ fn compile(model: &Model, runtime: &Arc<dyn Runtime>, seed: u64) {
     let target = sparsec_cost::Target::named_or_file("generic-x86").expect("it is built in");
     let orders = dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
     let _ = Pricing::new(&dense, facts, &target, orders, 0, &Quiet).price(&dense.whole());
-    let (Ok(cut), Ok(masked)) = (cut(&dense, &removal), mask(&dense.model, &dense.facts, &dense.channels, &removal))
+    let (Ok(cut), Ok(masked)) =
+        (cut(&dense, &removal, &[]), mask(&dense.model, &dense.facts, &dense.channels, &removal))
     else {
         return;
     };
@@ -213,7 +214,7 @@ fn damaged_plans_never_panic() {
     each(number("SPARSEC_DAMAGE", CASES), "plans", |draw, _| {
         let Ok(plan) = Plan::parse(&damaged_text(&plan, draw)) else { return };
         let Ok(removal) = plan.removal(&dense.channels) else { return };
-        let _ = cut(&dense, &removal);
+        let _ = cut(&dense, &removal, &[]);
     });
 }
 

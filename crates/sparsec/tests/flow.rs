@@ -7,12 +7,12 @@ use npyz::zip::write::FileOptions;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-fn model(name: &str) -> String {
+pub(crate) fn model(name: &str) -> String {
     format!("{}/testdata/models/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Samples for `tiny_cnn`: numbers of no meaning, the same ones in every run.
-fn samples(dir: &TempDir) -> PathBuf {
+pub(crate) fn samples(dir: &TempDir) -> PathBuf {
     drawn(dir, "image", &[96, 3, 8, 8])
 }
 
@@ -33,7 +33,7 @@ pub(super) fn drawn(dir: &TempDir, input: &str, shape: &[u64]) -> PathBuf {
 }
 
 /// A file in `dir` with this text.
-fn file(dir: &TempDir, name: &str, contents: &str) -> PathBuf {
+pub(crate) fn file(dir: &TempDir, name: &str, contents: &str) -> PathBuf {
     let path = dir.path().join(name);
     std::fs::write(&path, contents).unwrap();
     path

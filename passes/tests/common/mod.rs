@@ -2,6 +2,7 @@
 
 use sparsec_analysis::{Allowed, Channels, Removal, channels_allowing, infer};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Policy, Tensor, ValueId, verify};
+use sparsec_passes::mask::Places;
 use sparsec_passes::recover::{RecoverError, RecoverOptions, Recovery, recover};
 use sparsec_passes::remove::{RemoveError, mask, remove, restore};
 use sparsec_runtime::Runtime;
@@ -137,6 +138,7 @@ impl Subject {
         let cx = Recovery {
             dense: &self.model,
             kept: &|v, axis| self.channels.kept_of(v, axis, removal),
+            masks: &Places::new(),
             table: &self.table,
             runtime,
             samples: &[samples.to_vec()],

@@ -1,6 +1,7 @@
 //! A cut and its recovery.
 
 use sparsec_ir::Model;
+use sparsec_passes::mask::Places;
 use sparsec_passes::recover::{RecoverOptions, Recovered, Recovery, recover};
 use sparsec_testkit::random_inputs;
 
@@ -17,6 +18,7 @@ pub(crate) fn recovered(dense: &Model, options: RecoverOptions) -> (Model, Vec<R
     let cx = Recovery {
         dense,
         kept: &|v, axis| channels.kept_of(v, axis, &removal),
+        masks: &Places::new(),
         table: &table,
         runtime: runtime.as_ref(),
         samples: &[inputs],

@@ -47,6 +47,8 @@ struct Applied {
     output: String,
     plan_sha256: String,
     groups: usize,
+    /// Weights that were masked.
+    masks: usize,
     /// Branches that were dropped, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
@@ -68,15 +70,18 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let mut used = 0;
     let mut out = match &args.data {
-        None => cut(&dense, &removal)?,
+        None => cut(&dense, &removal, &plan.masks)?,
         Some(path) => {
             let runtime = runtime(global)?;
             let samples = args.samples.calibration(path, &dense.model, (runtime.as_ref(), global.threads()), talk)?;
             used = samples.used();
-            cut_and_recover(&dense, &removal, runtime.as_ref(), &samples, &watch)?
+            cut_and_recover(&dense, &removal, &plan.masks, runtime.as_ref(), &samples, &watch)?
         }
     };
     watch.clear();
+    if args.data.is_none() && !plan.masks.is_empty() {
+        talk.note("masked weights lose most where the others are not re-solved: pass `--data`");
+    }
     for r in &out.recovered {
         if let Err(why) = &r.outcome {
             talk.note(&format!("the weights of `{}` were not re-solved: {why}", r.node));
@@ -90,6 +95,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         output: args.output.display().to_string(),
         plan_sha256,
         groups: plan.groups.len(),
+        masks: out.masks.len(),
         dropped: Names::of(&dense.model.graph).dropped(&dense, &removal),
         params_before: params(&dense.model),
         params_after: params(&out.model),
@@ -106,6 +112,9 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         bytes(file_bytes),
         plural(applied.recovered, "node", "nodes")
     );
+    if applied.masks > 0 {
+        text += &format!("{} masked\n", plural(applied.masks, "weight", "weights"));
+    }
     applied.dropped.iter().for_each(|line| text += &format!("{line}\n"));
     talk.result("apply", &applied, &text).map_err(CliError::Stdout)?;
     Ok(Exit::Done)

@@ -4,6 +4,7 @@ use crate::cli::{ConcessionArgs, Global, PassArgs};
 use crate::cmd::compile_out::{Outcome, estimate_of, original_params, price, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
+use crate::cmd::masks::{self, MaskArgs};
 use crate::cmd::model::{Source, open_with, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::cmd::scores::{Yardstick, drop_unit};
@@ -17,8 +18,8 @@ use crate::values::{self, EvalSet};
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    COMPARED, Comparison, Cut, Decision, DriveError, Prepared, Pricing, cut, cut_and_recover, decide, difference,
-    random_inputs, random_removal, run as run_model, weight_bytes,
+    COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, Prepared, Pricing, Samples, cut,
+    cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal, run as run_model, weight_bytes,
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::metric::{Metric, Scored};
@@ -40,6 +41,7 @@ Examples:
   sparsec compile model.onnx -o out --target generic-x86 --data calib.npz --scale 1/255 --max-macs 50%
   sparsec compile model.onnx -o out --target my-board.yaml --data calib.npz --eval val.npz --metric top1 \\
       --max-memory 64MiB --max-drop 1.0
+  sparsec compile model.onnx -o out --data calib.npz --max-macs 80% --mask 4x1 --mask-density 63%
   sparsec compile model.onnx -o out --random-plan 7 --keep 0.7      # no data: does removal work on this model?")]
 pub(crate) struct CompileArgs {
     /// Model to compile.
@@ -78,11 +80,20 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_name = "POINTS", value_parser = values::points, requires = "eval", help_heading = "Limits")]
     pub(crate) max_drop: Option<f64>,
     #[command(flatten)]
+    pub(crate) masks: MaskArgs,
+    #[command(flatten)]
     pub(crate) samples: SampleArgs,
     #[command(flatten)]
     pub(crate) concessions: ConcessionArgs,
     #[command(flatten)]
     pub(crate) passes: PassArgs,
+}
+
+impl CompileArgs {
+    /// Whether there is a limit for which channels are cut.
+    fn cuts(&self) -> bool {
+        !resolve(&self.limits, &Price::default()).is_empty() || self.max_drop.is_some()
+    }
 }
 
 /// Everything that a compilation works with.
@@ -108,8 +119,7 @@ pub(crate) fn run(
     talk: Talk,
 ) -> Result<Exit, CliError> {
     let started = Instant::now();
-    let no_limit = resolve(&args.limits, &Price::default()).is_empty() && args.max_drop.is_none();
-    if no_limit && args.random_plan.is_none() {
+    if !args.cuts() && args.masks.wanted().is_none() && args.random_plan.is_none() {
         return Err(CliError::NoLimit);
     }
     output::expect_folder(&args.output)?;
@@ -146,6 +156,7 @@ const TRIES: usize = 3;
 struct Attempt {
     decision: Decision,
     cut: Cut,
+    masks: Option<MaskDecision>,
     scores: Option<Vec<Scored>>,
     /// Price of the model as it is written.
     written: Price,
@@ -161,14 +172,11 @@ impl Job<'_> {
     /// A random plan, checked against the masked model.
     fn random(&self, seed: u64, share: f64) -> Result<Exit, CliError> {
         let removal = random_removal(self.dense, seed, share);
-        let cut = cut(self.dense, &removal)?;
+        let cut = cut(self.dense, &removal, &[])?;
         let sizes = self.dense.sizes(1, &BTreeMap::new());
         let facts = sizes.map(|s| self.dense.bind(&s)).unwrap_or_else(|_| self.dense.facts.clone());
         let keep = self.dense.kept(&removal);
-        let orders: Vec<Vec<u32>> =
-            self.dense.channels.groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
-        let pricing =
-            Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
+        let pricing = self.pricing(&facts, None);
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
         let mut plan = Plan::of(&self.dense.channels, &removal);
         plan.concessions = self.dense.concessions.clone();
@@ -189,6 +197,7 @@ impl Job<'_> {
             metrics: None,
             evaluations: Vec::new(),
             measured: None,
+            masks: None,
             files: LockedFile::inputs(&self.args.model, &self.source.model, self.global)?,
             verdict,
             notes,
@@ -241,25 +250,21 @@ impl Job<'_> {
             samples: &samples,
             target: self.target,
         };
-        let curves = measured(&what, &args.output.join(STORE), self.watch)?;
-        let pricing = Pricing::new(
-            self.dense,
-            facts.clone(),
-            self.target,
-            curves.orders(),
-            self.source.stored_bytes(),
-            self.watch,
-        );
+        let curves = args.cuts().then(|| measured(&what, &args.output.join(STORE), self.watch)).transpose()?;
+        let pricing = self.pricing(&facts, curves.as_ref());
 
         let yardstick = Yardstick::open(self)?;
         let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
-            let decision = decide(self.dense, &curves, &pricing, limits)?;
-            let cut = cut_and_recover(self.dense, &decision.removal, self.runtime.as_ref(), &samples, self.watch)?;
+            let decision = match &curves {
+                Some(curves) => decide(self.dense, curves, &pricing, limits)?,
+                None => Decision::whole(self.dense, &pricing),
+            };
+            let (cut, masks) = self.carried_out(&decision.removal, &samples)?;
             let scores = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
             let written = price_of_written(self, &facts, &cut.model, limits)?;
-            Ok(Attempt { decision, cut, scores, written })
+            Ok(Attempt { decision, cut, masks, scores, written })
         };
         let drop = |a: &Attempt| match (&yardstick, &a.scores) {
             (Some(y), Some(scores)) => y.worst_drop(scores),
@@ -288,7 +293,7 @@ impl Job<'_> {
             warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
         }
         warnings.extend(samples.remark());
-        warnings.extend(curves.warnings());
+        warnings.extend(curves.iter().flat_map(Curves::warnings));
         let graph = &self.dense.model.graph;
         let names = Names::of(graph);
         let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
@@ -296,9 +301,9 @@ impl Job<'_> {
             skipped
                 .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
         );
-        if self.dense.whole().is_empty() {
+        if args.cuts() && self.dense.whole().is_empty() {
             warnings.push(nothing_to_cut(self.dense));
-        } else if best.decision.removal.is_empty() {
+        } else if args.cuts() && best.decision.removal.is_empty() {
             warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
         }
         let mut files = models;
@@ -314,14 +319,22 @@ impl Job<'_> {
         let metrics = metrics.transpose()?;
         let mut notes = self.says_of_cut(&best.decision.removal);
         notes.extend(evaluations.iter().filter_map(|e| self.says_of_drop(e, limits.is_empty())));
+        let mut decision = best.decision;
+        if let Some(found) = &best.masks {
+            decision.plan.masks = masks::planned(found, &best.cut);
+            let (note, warning) = masks::told(found, &self.target.name);
+            notes.push(note);
+            warnings.extend(warning);
+        }
         let outcome = Outcome {
-            decision: best.decision,
+            decision,
             cut: best.cut,
             facts,
             limits: rows,
             metrics,
             evaluations,
-            measured: Some((&curves, &pricing)),
+            measured: curves.as_ref().map(|c| (c, &pricing)),
+            masks: best.masks,
             files,
             verdict: None,
             notes,
@@ -329,6 +342,25 @@ impl Job<'_> {
         };
         write(self, &outcome)?;
         Ok(if met { Exit::Done } else { Exit::Limits })
+    }
+
+    /// Prices of plans; units leave in the order of the curves, or in their own.
+    fn pricing(&self, facts: &Facts, curves: Option<&Curves>) -> Pricing<'_> {
+        let groups = &self.dense.channels.groups;
+        let own = || groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
+        let orders = curves.map_or_else(own, Curves::orders);
+        Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch)
+    }
+
+    /// The model without what leaves, and with masks where they are wanted: these are spread over the weights by what they
+    /// cost in the model without what leaves.
+    fn carried_out(&self, removal: &Removal, samples: &Samples) -> Result<(Cut, Option<MaskDecision>), CliError> {
+        let (dense, runtime, watch) = (self.dense, self.runtime.as_ref(), self.watch);
+        let bare = cut_and_recover(dense, removal, &[], runtime, samples, watch)?;
+        let Some(wanted) = self.args.masks.wanted() else { return Ok((bare, None)) };
+        let masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
+        let cut = cut_and_recover(dense, removal, &masks.plans(), runtime, samples, watch)?;
+        Ok((cut, Some(masks)))
     }
 
     /// The fastest model that loses at most `most` points: the smallest share of the `dense` latency, halved down by

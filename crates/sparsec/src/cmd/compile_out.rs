@@ -2,6 +2,7 @@
 
 use crate::cmd::compile::{Job, LimitRow};
 use crate::cmd::estimate::EstimateJson;
+use crate::cmd::masks;
 use crate::cmd::model::{sha256, sha256_of, stamp};
 use crate::cmd::scores::in_words;
 use crate::error::CliError;
@@ -11,7 +12,7 @@ use crate::record::{self, Lock, LockedFile, figure};
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
-use sparsec::drive::{Comparison, Curves, Cut, Decision, Pricing, bound_facts};
+use sparsec::drive::{Comparison, Curves, Cut, Decision, MaskDecision, Pricing, bound_facts};
 use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
 use sparsec_cost::{Estimate, estimate};
@@ -35,6 +36,7 @@ pub(super) struct Outcome<'a> {
     /// The same on each evaluation set, by slice and class.
     pub(super) evaluations: Vec<Evaluation>,
     pub(super) measured: Option<(&'a Curves, &'a Pricing<'a>)>,
+    pub(super) masks: Option<MaskDecision>,
     /// Files that went in, by their role.
     pub(super) files: BTreeMap<String, LockedFile>,
     /// A random plan's comparison with the masked model.
@@ -50,6 +52,8 @@ struct Result_ {
     limits: Vec<sparsec_report::Limit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evaluations: Vec<Evaluation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    masks: Vec<sparsec_report::Mask>,
     verify: Option<VerifyJson>,
     notes: Vec<String>,
     warnings: Vec<String>,
@@ -124,6 +128,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
         after: side(&after, scores.map(|m| &m.2)),
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         evaluations: outcome.evaluations.clone(),
+        masks: report.masks.clone(),
         verify: outcome.verdict.map(|v| VerifyJson {
             equal: v.equal(),
             max_abs_error: v.max_abs_error,
@@ -214,6 +219,7 @@ fn lock(job: &Job, outcome: &Outcome, tool: &str, outputs: BTreeMap<&'static str
         seed: job.args.random_plan,
         kept,
         dropped: outcome.decision.plan.branches.clone(),
+        masks: outcome.decision.plan.masks.iter().filter_map(|m| Some((m.weight.clone(), m.kept.clone()?))).collect(),
         outputs,
     })
 }
@@ -246,10 +252,10 @@ fn report(
 ) -> Report {
     let side = |e: &Estimate, score: Option<&Score>| Side { metric: metric(outcome, score), ..Side::from(e) };
     let scores = outcome.metrics.as_ref();
-    let used_for = match (&outcome.metrics, &outcome.measured) {
+    let used_for = match (&outcome.metrics, outcome.measured.is_some() || outcome.masks.is_some()) {
         (Some(_), _) => "calibration, sensitivity, recovery, metric",
-        (None, Some(_)) => "calibration, sensitivity, recovery",
-        (None, None) => "comparison with the masked model",
+        (None, true) => "calibration, sensitivity, recovery",
+        (None, false) => "comparison with the masked model",
     };
     let mut notes: Vec<String> = before.notes.iter().chain(&after.notes).cloned().collect();
     notes.sort();
@@ -278,6 +284,7 @@ fn report(
         evaluations: outcome.evaluations.clone(),
         groups,
         branches: record::branches(job.dense, &outcome.decision, outcome.measured, &outcome.facts),
+        masks: outcome.masks.as_ref().map_or_else(Vec::new, |m| masks::rows(m, &outcome.cut)),
         frozen: record::frozen(job.dense),
         inputs: outcome
             .files

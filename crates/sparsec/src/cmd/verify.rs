@@ -7,18 +7,22 @@ use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::names::Names;
+use crate::table::plural;
 use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{DriveError, compare_narrow, random_inputs, verify};
+use sparsec_analysis::infer;
 use sparsec_ir::{Graph, Type, ValueId};
+use sparsec_passes::mask::holds;
 use std::path::PathBuf;
 
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery.
+Masked weights must be zero where the plan says; what is left of them counts as re-solved.
 
 Examples:
   sparsec verify model.onnx pruned.onnx --plan out/plan.yaml
@@ -61,6 +65,11 @@ struct Verified {
     max_abs_error: f64,
     /// Relative to the largest value of the same output.
     max_rel_error: f64,
+    /// Weights that the plan masks.
+    masks: usize,
+    /// Those of them that are not zero where the plan says, or in fewer places.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_masked: Vec<String>,
     /// Largest relative difference that the removal makes: where it is zero, the comparison saw nothing.
     effect: f64,
 }
@@ -85,14 +94,18 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
         None => None,
     };
     let effect = effect.max_rel_error;
+    let facts = infer(&pruned, &dense.table).facts;
+    let not_masked = holds((&pruned, &facts, &dense.table), &plan.masks).map_err(DriveError::from)?;
     let names = Names::of(&dense.model.graph);
     let verified = Verified {
-        equal: found.equal() && narrow.is_none_or(|n| n.equal()),
+        equal: found.equal() && not_masked.is_empty() && narrow.is_none_or(|n| n.equal()),
         conceded: dense.conceded(&removal, &|n| names.node(&dense.model.graph, n)),
         dropped: names.dropped(&dense, &removal),
         given_up_error: narrow.map(|n| n.max_rel_error),
         max_abs_error,
         max_rel_error,
+        masks: plan.masks.len(),
+        not_masked,
         effect,
     };
     let verdict = if verified.equal { "equal" } else { "different" };
@@ -104,11 +117,17 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     if dense.channels.inexact_cuts(&removal).next().is_some() {
         text += "the masked model works on the channels that stay where a policy lets others go: the cut is inexact\n";
     }
+    if verified.masks > 0 && verified.not_masked.is_empty() {
+        text += &format!("{} zero where the plan says\n", plural(verified.masks, "weight is", "weights are"));
+    }
     verified.conceded.iter().chain(&verified.dropped).for_each(|line| text += &format!("{line}\n"));
     if effect == 0.0 && !removal.is_empty() {
         talk.note("the removal changes no output on these inputs: other samples would show more");
     }
     talk.result("verify", &verified, &text).map_err(CliError::Stdout)?;
+    if !verified.not_masked.is_empty() {
+        return Err(CliError::NotMasked { weights: verified.not_masked });
+    }
     if verified.equal { Ok(Exit::Done) } else { Err(CliError::Unequal { max_abs_error, max_rel_error }) }
 }
 

@@ -2,10 +2,12 @@
 
 use super::memory::{bound, first};
 use super::{DriveError, Observer, Prepared, Samples, compare};
-use sparsec_analysis::Removal;
+use sparsec_analysis::{Removal, infer};
 use sparsec_ir::Model;
+use sparsec_passes::mask::{places, zeroed};
 use sparsec_passes::recover::{RecoverOptions, Recovered, Recovery, recover};
 use sparsec_passes::remove::{mask, remove};
+use sparsec_plan::MaskPlan;
 use sparsec_runtime::{Runtime, batches_of_parts};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,60 +17,100 @@ pub struct Cut {
     pub model: Model,
     /// What became of each node whose weights were re-solved; empty where none were.
     pub recovered: Vec<Recovered>,
+    /// Masks of its weights, with what stays of each.
+    pub masks: Vec<MaskPlan>,
 }
 
-/// Removes channels and nothing else: the result equals the masked model.
-pub fn cut(dense: &Prepared, removal: &Removal) -> Result<Cut, DriveError> {
-    let model = remove(&dense.model, &dense.facts, &dense.table, &dense.channels, removal)?;
-    Ok(Cut { model, recovered: Vec::new() })
+/// Removes channels and nothing else: the result equals the masked model. Then zeros what `masks` take away, which must
+/// say what that is.
+pub fn cut(dense: &Prepared, removal: &Removal, masks: &[MaskPlan]) -> Result<Cut, DriveError> {
+    let mut model = remove(&dense.model, &dense.facts, &dense.table, &dense.channels, removal)?;
+    if !masks.is_empty() {
+        let facts = infer(&model, &dense.table).facts;
+        zeroed(&mut model, &facts, &dense.table, masks)?;
+    }
+    Ok(Cut { model, recovered: Vec::new(), masks: masks.to_vec() })
 }
 
 /// Samples on which a removal is compared with the masked model.
 const COMPARED: u64 = 2;
 
-/// Removes channels and re-solves the weights that are left on the samples. The removal is checked against the masked
-/// model before: were the two to differ, recovery would only hide it.
+/// Removes channels, masks weights and re-solves what is left on the samples. The removal is checked against the masked
+/// model before: were the two to differ, recovery would only hide it. What stays of a weight whose mask does not say so
+/// is chosen on the way.
 pub fn cut_and_recover(
     dense: &Prepared,
     removal: &Removal,
+    masks: &[MaskPlan],
     runtime: &dyn Runtime,
     samples: &Samples,
     watch: &dyn Observer,
 ) -> Result<Cut, DriveError> {
-    let mut out = cut(dense, removal)?;
-    if removal.is_empty() {
+    let mut out = cut(dense, removal, &[])?;
+    if !removal.is_empty() {
+        check(dense, &out.model, removal, runtime, samples)?;
+    }
+    if removal.is_empty() && masks.is_empty() {
         return Ok(out);
     }
+    let facts = infer(&out.model, &dense.table).facts;
+    let places = places((&out.model, &facts, &dense.table), masks)?;
+    let stored: Vec<MaskPlan> = masks.iter().filter(|m| m.kept.is_some()).cloned().collect();
+    zeroed(&mut out.model, &facts, &dense.table, &stored)?;
+    let progress = progress(watch, "recover");
+    let cx = Recovery {
+        dense: &dense.model,
+        kept: &|v, axis| dense.channels.kept_of(v, axis, removal),
+        masks: &places,
+        table: &dense.table,
+        runtime,
+        samples: &samples.parts,
+        threads: samples.threads,
+        options: options(dense, samples)?,
+        progress: &progress,
+    };
+    out.recovered = recover(&cx, &mut out.model)?;
+    // A weight that could not be solved has the mask that the plan gives it, or none.
+    let solved = |m: &MaskPlan| out.recovered.iter().find_map(|r| r.mask.clone().filter(|s| s.weight == m.weight));
+    out.masks = masks.iter().filter_map(|m| solved(m).or_else(|| m.kept.is_some().then(|| m.clone()))).collect();
+    Ok(out)
+}
+
+/// Compares a cut model with the masked one.
+fn check(
+    dense: &Prepared,
+    cut: &Model,
+    removal: &Removal,
+    runtime: &dyn Runtime,
+    samples: &Samples,
+) -> Result<(), DriveError> {
     let masked = mask(&dense.model, &dense.facts, &dense.channels, removal)?;
     let few = batches_of_parts(&dense.model, &first(&samples.parts, COMPARED), COMPARED as usize)?;
     for inputs in &few {
-        let found = compare(&masked, &out.model, runtime, inputs)?;
+        let found = compare(&masked, cut, runtime, inputs)?;
         if !found.equal() {
             let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
             return Err(DriveError::Unequal { max_abs_error, max_rel_error });
         }
     }
-    let facts = bound(dense, samples)?;
-    let batch = samples.batch(&dense.model, &facts);
+    Ok(())
+}
+
+/// How to recover on the samples.
+pub(super) fn options(dense: &Prepared, samples: &Samples) -> Result<RecoverOptions, DriveError> {
+    let batch = samples.batch(&dense.model, &bound(dense, samples)?);
+    Ok(RecoverOptions { batch, memory: samples.memory, ..RecoverOptions::default() })
+}
+
+/// Tells `watch` of a stage of so many steps when it begins, and of every step; asks it whether to stop.
+pub(super) fn progress<'a>(watch: &'a dyn Observer, stage: &'static str) -> impl Fn(usize, usize) -> bool + 'a {
     let seen = AtomicUsize::new(usize::MAX);
-    let progress = |done: usize, of: usize| {
+    move |done, of| {
         if seen.swap(done, Ordering::Relaxed) == usize::MAX {
-            watch.stage("recover", of as u64);
+            watch.stage(stage, of as u64);
         } else {
             watch.done(1);
         }
         watch.interrupted()
-    };
-    let cx = Recovery {
-        dense: &dense.model,
-        kept: &|v, axis| dense.channels.kept_of(v, axis, removal),
-        table: &dense.table,
-        runtime,
-        samples: &samples.parts,
-        threads: samples.threads,
-        options: RecoverOptions { batch, memory: samples.memory, ..RecoverOptions::default() },
-        progress: &progress,
-    };
-    out.recovered = recover(&cx, &mut out.model)?;
-    Ok(out)
+    }
 }

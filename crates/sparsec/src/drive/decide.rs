@@ -79,9 +79,25 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
     let (keep, unmet) = if slower { (full, limits.iter().map(|l| l.kind).collect()) } else { (keep, unmet) };
     let after = pricing.price(&keep);
     let removal = pricing.removal(&keep);
-    let mut plan = Plan::of(&dense.channels, &removal);
-    plan.concessions = dense.concessions.clone();
+    let plan = plan_of(dense, &removal);
     Ok(Decision { keep, removal, plan, before, after, unmet })
+}
+
+impl Decision {
+    /// All that the model has.
+    pub fn whole(dense: &Prepared, pricing: &Pricing) -> Self {
+        let keep = dense.whole();
+        let price = pricing.price(&keep);
+        let removal = Removal::none(&dense.channels);
+        Self { keep, plan: plan_of(dense, &removal), removal, before: price, after: price, unmet: Vec::new() }
+    }
+}
+
+/// A removal as a plan.
+fn plan_of(dense: &Prepared, removal: &Removal) -> Plan {
+    let mut plan = Plan::of(&dense.channels, removal);
+    plan.concessions = dense.concessions.clone();
+    plan
 }
 
 /// What leaves when each group keeps the first `keep` units of its order, and each branch stays or, at 0, does not.

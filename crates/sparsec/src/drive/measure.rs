@@ -8,7 +8,7 @@ use sparsec_analysis::Removal;
 use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity, Trial};
 use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Facts, ValueId};
+use sparsec_ir::{Facts, Model, Tensor, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Concessions, Curve};
 use sparsec_runtime::{Runtime, batches_of_parts, run_each};
@@ -159,6 +159,24 @@ impl Known for Nothing {
     fn found(&self, _: &str, _: u32, _: f64) {}
 }
 
+/// Inputs of some runs, the first of `parts`, and the outputs of `model` on them, which others' are compared with. `macs` are
+/// those of one sample.
+pub(super) fn compared(
+    (model, bound): (&Model, &Facts),
+    runtime: &dyn Runtime,
+    parts: &[Vec<Tensor>],
+    samples: &Samples,
+    macs: u64,
+) -> Result<(Vec<Vec<Tensor>>, Reference), DriveError> {
+    let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
+    let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(bound.get(*v))).sum();
+    let some = first(parts, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
+    let inputs = batches_of_parts(model, &some, samples.batch(model, bound))?;
+    let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
+        .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
+    Ok((inputs, reference))
+}
+
 /// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
 ///
 /// Groups are measured part by part, so that the statistics of a part fit into memory; each part runs the samples once.
@@ -194,12 +212,7 @@ pub fn measure(
     let few = sampling.distinct < most.unwrap_or(0);
     let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
 
-    let wanted = (PROBE_WORK / macs.max(1)).clamp(*PROBE_SAMPLES.start(), *PROBE_SAMPLES.end());
-    let outputs: u64 = model.graph.outputs().iter().map(|v| bytes_of(bound.get(*v))).sum();
-    let compared = first(&unseen, wanted.min(samples.memory / 8 / outputs.max(1)).max(1));
-    let inputs = batches_of_parts(model, &compared, samples.batch(model, &bound))?;
-    let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
-        .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
+    let (inputs, reference) = compared((model, &bound), runtime, &unseen, samples, macs)?;
 
     let masked = |removal: &Removal| mask(model, facts, channels, removal).map_err(|e| e.to_string());
     let none = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The flow: prepare → measure → decide → cut → recover. Each step is a function of what came before; the command line
+//! The flow: prepare → measure → decide → cut → mask and recover. Each step is a function of what came before; the command line
 //! prints what they return.
 
 mod bounded;
@@ -6,6 +6,7 @@ mod check;
 mod concede;
 mod cut;
 mod decide;
+mod masks;
 mod measure;
 mod memory;
 mod prepare;
@@ -19,6 +20,7 @@ pub use check::{Oddity, check};
 pub use concede::{NarrowError, Need, Original, compare_narrow};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
+pub use masks::{MaskDecision, WeightMask, decide_masks};
 pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
@@ -32,6 +34,7 @@ use sparsec_calib::CalibError;
 pub use sparsec_calib::Known;
 use sparsec_ir::{OpError, TensorError};
 use sparsec_passes::PassError;
+use sparsec_passes::mask::MaskError;
 use sparsec_passes::recover::RecoverError;
 use sparsec_passes::remove::RemoveError;
 use sparsec_plan::{PlanError, SearchError};
@@ -104,6 +107,9 @@ pub enum DriveError {
     /// A removal failed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
+    /// A plan's masks do not fit.
+    #[error(transparent)]
+    Mask(Box<MaskError>),
     /// Statistics could not be computed.
     #[error(transparent)]
     Calib(#[from] CalibError),
@@ -191,6 +197,12 @@ fn open_axes(known: &[String]) -> String {
 impl From<RecoverError> for DriveError {
     fn from(e: RecoverError) -> Self {
         Self::Recover(Box::new(e))
+    }
+}
+
+impl From<MaskError> for DriveError {
+    fn from(e: MaskError) -> Self {
+        Self::Mask(Box::new(e))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use sparsec_analysis::{AxisOwner, Branch, Group, Removal, UnitId, node_ref};
-use sparsec_ir::{Facts, NodeId, ValueId, WorkRule};
+use sparsec_ir::{Facts, Model, NodeId, OpTable, ValueId, WorkRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Multiply-accumulates of each node under `facts`, those of nodes that have some. A node whose sizes make no sense has
@@ -13,9 +13,14 @@ pub fn macs_by_node(dense: &Prepared, facts: &Facts) -> BTreeMap<NodeId, u64> {
 }
 
 fn macs_of(dense: &Prepared, facts: &Facts, id: NodeId) -> u64 {
-    let node = dense.model.graph.node(id);
-    match dense.table.get(&node.domain, &node.op).map(|d| d.work) {
-        Some(WorkRule::By(work)) => work(&node_ref(&dense.model, facts, id)).map_or(0, |w| w.macs),
+    macs_of_node(&dense.model, &dense.table, facts, id)
+}
+
+/// Multiply-accumulates of a node. `facts` are bound.
+pub(super) fn macs_of_node(model: &Model, table: &OpTable, facts: &Facts, id: NodeId) -> u64 {
+    let node = model.graph.node(id);
+    match table.get(&node.domain, &node.op).map(|d| d.work) {
+        Some(WorkRule::By(work)) => work(&node_ref(model, facts, id)).map_or(0, |w| w.macs),
         Some(WorkRule::Unknown(_)) | None => 0,
     }
 }

@@ -1,0 +1,12 @@
+//! Making weights partly zero, in patterns that kernels can use, with the weights that are left standing in for them.
+
+mod curves;
+mod obs;
+mod places;
+mod units;
+
+pub use curves::{Probe, WeightCurve, curves};
+pub(crate) use obs::masked;
+pub use places::{MaskError, Places, holds, places, zeroed};
+pub(crate) use units::Units;
+pub use units::Unmaskable;
