@@ -5,7 +5,7 @@ use super::least_squares::{RecoverError, RecoverOptions, Skipped, windows};
 use super::observations::{Part, Rows, has_rows, pick};
 use rayon::prelude::*;
 use sparsec_calib::{CalibError, Linear, read_bias, write_bias};
-use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, ValueId};
+use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, TensorError, ValueId};
 use std::ops::Range;
 
 /// Inputs and targets of a map, a few batches at a time.
@@ -85,11 +85,16 @@ pub(super) fn solve(
             shift[at] += b - old_shift[at];
         }
     }
-    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
-    if let Some(bias) = &bias {
-        write_bias(model, node, bias, &shift)?;
+    let new = weight.to_tensor(&tensor).map_err(broken);
+    let written = new.and_then(|new| {
+        bias.map_or(Ok(()), |bias| write_bias(model, node, &bias, &shift))?;
+        model.graph.set_constant(w_value, new);
+        Ok(())
+    });
+    match written {
+        Err(CalibError::Weight { source: TensorError::Range { .. }, .. }) => Ok(Err(Skipped::Range)),
+        written => Ok(Ok(written.map(|()| (before, after))?)),
     }
-    Ok(Ok((before, after)))
 }
 
 /// Sums and held-out rows of each group.

@@ -318,8 +318,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0406",
         "the smaller model differs",
-        "Removing channels must leave what masking them leaves, to rounding. It does not: the model is not the one that the plan leads to, or a rule of an \
-         operator is wrong.",
+        "Removing channels must leave what masking them leaves, to rounding, and the weights that were not re-solved; the canonical model that is cut \
+         must compute what the file does. It does not: the model is not the one that the plan leads to, or a rule of an operator or a pass is wrong.",
         "check that model, smaller model and plan belong together; if they do, please report it.",
     ),
     entry(

@@ -1,6 +1,7 @@
 //! Carrying out a decision.
 
 use super::memory::{bound, first};
+use super::verify::{RESOLVED, changed_weights};
 use super::{DriveError, Observer, Prepared, Samples, compare};
 use sparsec_analysis::Removal;
 use sparsec_ir::Model;
@@ -19,7 +20,9 @@ pub struct Cut {
 
 /// Removes channels and nothing else: the result equals the masked model.
 pub fn cut(dense: &Prepared, removal: &Removal) -> Result<Cut, DriveError> {
-    let model = remove(&dense.model, &dense.facts, &dense.table, &dense.channels, removal)?;
+    let mut model = remove(&dense.model, &dense.facts, &dense.table, &dense.channels, removal)?;
+    // Of an earlier cut, which gave the model that this one starts from.
+    model.meta.retain(|(key, _)| key != RESOLVED);
     Ok(Cut { model, recovered: Vec::new() })
 }
 
@@ -70,5 +73,9 @@ pub fn cut_and_recover(
         progress: &progress,
     };
     out.recovered = recover(&cx, &mut out.model)?;
+    let resolved = changed_weights(dense, &out.model, removal)?;
+    if !resolved.is_empty() {
+        out.model.meta.push((RESOLVED.to_string(), resolved.join("\n")));
+    }
     Ok(out)
 }
