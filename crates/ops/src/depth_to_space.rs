@@ -94,7 +94,7 @@ fn relate(
     if node.rank(0)? != 4 {
         return Err(mismatch("rank", node.rank(0)?, 4));
     }
-    tie(r, (&deep, 0), (&wide, 0), "R2");
+    tie(r, (deep, 0), (wide, 0), "R2");
     let len = block(node)?.unsigned_abs();
     let (rows, columns) = (r.virtual_axis(len), r.virtual_axis(len));
     for axis in [rows, columns] {

@@ -34,8 +34,8 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     for cache in CACHES {
         let cache = dims(node, cache)?;
         let batch = if cache.len() == 3 { Some((&cache[0], &x[0])) } else { None };
-        let expected = batch.into_iter().chain(cache.last().zip(pairs.as_ref()));
-        for (has, wanted) in expected.filter(|(has, wanted)| differ(has, wanted)) {
+        let mut expected = batch.into_iter().chain(cache.last().zip(pairs.as_ref()));
+        if let Some((has, wanted)) = expected.find(|(has, wanted)| differ(has, wanted)) {
             return Err(mismatch("sizes of a cache of angles", has, wanted));
         }
     }
