@@ -2,7 +2,7 @@
 
 use crate::canonicalise::{
     DEAD_CODE, FOLD_BATCHNORM, FOLD_CONSTANTS, FOLD_SHAPES, INLINE_FUNCTIONS, MERGE_TRANSPOSES, REMOVE_IDENTITY,
-    RESOLVE_CASTS, UNSHARE_CONSTANTS,
+    RESOLVE_CASTS, UNLIST_CONSTANTS, UNSHARE_CONSTANTS,
 };
 use crate::{PassDef, PassError, Step};
 
@@ -10,6 +10,8 @@ use crate::{PassDef, PassError, Step};
 pub const CANONICALISE: &[Step] = &[
     // First: no other pass, and no analysis, looks into a function.
     Step::Once(&INLINE_FUNCTIONS),
+    // Before all that read or change a constant: nobody gives another one.
+    Step::Once(&UNLIST_CONSTANTS),
     Step::Fixpoint(&[
         // Before constants: a cast may wait for the type of an activation only.
         &RESOLVE_CASTS,
@@ -40,6 +42,7 @@ pub const ALL: &[&PassDef] = &[
     &MERGE_TRANSPOSES,
     &REMOVE_IDENTITY,
     &RESOLVE_CASTS,
+    &UNLIST_CONSTANTS,
     &UNSHARE_CONSTANTS,
 ];
 

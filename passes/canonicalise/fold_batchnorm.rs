@@ -24,7 +24,8 @@ use super::captured;
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
 use sparsec_analysis::node_ref;
 use sparsec_ir::{
-    ChannelAffine, Contraction, Facts, Graph, LinearRule, Model, NodeId, OpTable, Tensor, ValueId, topological,
+    ChannelAffine, Contraction, Facts, Graph, LinearRule, Model, NodeId, OpTable, Tensor, TensorError, ValueId,
+    topological,
 };
 
 /// The pass.
@@ -105,7 +106,10 @@ fn plan(graph: &Graph, pair: Pair) -> Result<Fold, Refusal> {
             None => Err(Refusal::NotConstant { value: name(v) }),
         },
     };
-    let unreadable = |_| Refusal::Shape { what: "the weights are not floating-point numbers" };
+    let unreadable = |e| match e {
+        TensorError::Range { .. } => Refusal::NotFinite,
+        _ => Refusal::Shape { what: "the weights are not floating-point numbers" },
+    };
     let w = constant(linear.w)?.ok_or(Refusal::Shape { what: "the weight is left out" })?;
     let channels = map.scale.len();
     let mut weight = w.to_f64().map_err(unreadable)?;

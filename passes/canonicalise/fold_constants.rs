@@ -10,17 +10,17 @@
 //! ```
 //! A node without operands that does nothing at run time (kernel `Free`) is the constant that its only attribute
 //! spells. Everything else is computed by the runtime of the context's [`Evaluator`], whole subgraphs at a time: their
-//! insides are never stored.
+//! insides are never stored, but for numbers in half precision: what reads them is computed once they are rounded.
 //!
 //! Needs: shapes; an [`Evaluator`] for all but the first case.  Keeps: names of all values that are left.
 //! Numerics: those of the runtime.
-//! Leaves alone: outputs; nodes with subgraphs, operators that draw random numbers and those that are not known or taught
+//! Leaves alone: outputs; what is computed from constants that callers may override; nodes with subgraphs, operators that draw random numbers and those that are not known or taught
 //! by the user; with a remark: results of unknown size; what the runtime cannot compute; results that are larger than the
 //! constants that go for them, as a transposed copy of a matrix is that something else reads as it is; weights that are
 //! stored in a narrower type. What such a result is computed from stays too: the next run would measure the result against
 //! it. The axis algebra looks through it, so that what is stored once is cut once.
 
-use super::{bound, does_nothing};
+use super::{bound, does_nothing, overridable};
 use crate::{Changed, PassCx, PassDef, PassError, Refusal, Stage};
 use sparsec_ir::{Attr, Def, Facts, Graph, Model, NodeId, OpDef, OpTable, Relate, Tensor, Use, ValueId, topological};
 use sparsec_runtime::{Runtime, RuntimeError, extract};
@@ -65,6 +65,7 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
             break;
         };
         let before = failures;
+        let mut narrowed = false;
         for (node, value, result) in evaluate(model, &facts, evaluator.0.as_ref(), &targets, &mut failures) {
             let tensor = match result {
                 Ok(tensor) => tensor,
@@ -79,9 +80,10 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
                 Ok(())
             })?;
             changed = changed.or(done);
+            narrowed |= done == Changed::Yes && narrow(&facts, value);
         }
-        // What a node that failed is computed from may still become constant.
-        if failures == before || failures >= MAX_FAILURES {
+        // What a node that failed is computed from may still become constant, and what reads a number that is rounded now.
+        if (failures == before && !narrowed) || failures >= MAX_FAILURES {
             break;
         }
     }
@@ -89,6 +91,11 @@ fn run(model: &mut Model, cx: &mut PassCx) -> Result<Changed, PassError> {
         cx.remark(model.graph.label(node), reason);
     }
     Ok(changed)
+}
+
+/// Whether a value is in a floating type that runtimes may compute with in a wider one: results are rounded, insides are not.
+fn narrow(facts: &Facts, value: ValueId) -> bool {
+    facts.get(value).elem.is_some_and(|e| e.is_float() && e.bits() < 32)
 }
 
 /// Makes constants of nodes that spell one in an attribute.
@@ -142,6 +149,7 @@ fn foldable(
     refused: &mut BTreeMap<NodeId, Refusal>,
 ) -> BTreeSet<NodeId> {
     let graph = &model.graph;
+    let open: BTreeSet<ValueId> = overridable(model).into_iter().collect();
     let mut found: BTreeMap<NodeId, u64> = BTreeMap::new();
     let mut too_large: Vec<NodeId> = Vec::new();
     let mut total =
@@ -149,8 +157,8 @@ fn foldable(
     for node in topological(graph).unwrap_or_default() {
         let n = graph.node(node);
         let settled = |v: &ValueId| match graph.value(*v).def {
-            Def::Constant(_) => true,
-            Def::Node { node, .. } => found.contains_key(&node),
+            Def::Constant(_) => !open.contains(v),
+            Def::Node { node, .. } => found.contains_key(&node) && !narrow(facts, *v),
             _ => false,
         };
         let fixed = |d: &OpDef| matches!(d.relate, Relate::By(_) | Relate::Opaque(_));

@@ -78,7 +78,7 @@ fn known(model: &Model, facts: &Facts, value: ValueId) -> Option<Result<Tensor, 
     Some(whole_numbers(elem, dims, &content))
 }
 
-/// A whole-number tensor; numbers keep their low bits.
+/// A whole-number tensor of numbers that its type holds.
 fn whole_numbers(elem: ElemType, dims: Vec<u64>, values: &[i64]) -> Result<Tensor, TensorError> {
     let width = elem.bits() as usize / 8;
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes().into_iter().take(width)).collect();

@@ -9,6 +9,7 @@ mod merge_transposes;
 mod names;
 mod remove_identity;
 mod resolve_casts;
+mod unlist_constants;
 mod unshare_constants;
 
 pub use dead_code::DEAD_CODE;
@@ -19,6 +20,7 @@ pub use inline_functions::INLINE_FUNCTIONS;
 pub use merge_transposes::MERGE_TRANSPOSES;
 pub use remove_identity::REMOVE_IDENTITY;
 pub use resolve_casts::RESOLVE_CASTS;
+pub use unlist_constants::{UNLIST_CONSTANTS, overridable};
 pub use unshare_constants::UNSHARE_CONSTANTS;
 
 use crate::Refusal;

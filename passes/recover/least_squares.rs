@@ -126,6 +126,8 @@ pub enum Skipped {
     },
     /// Other nodes read the weight or the bias too: what is best for one is not for the others.
     Shared,
+    /// A new weight is beyond what the type of the old ones holds.
+    Range,
 }
 
 impl std::fmt::Display for Skipped {
@@ -142,6 +144,7 @@ impl std::fmt::Display for Skipped {
                 write!(f, "equations of {unknowns} unknowns would take {} MiB", bytes >> 20)
             }
             Self::Shared => f.write_str("other nodes read its weights too"),
+            Self::Range => f.write_str("new weights are beyond what their type holds"),
         }
     }
 }

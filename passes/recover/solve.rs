@@ -6,8 +6,8 @@ use super::observations::{Part, Rows, pick};
 use super::subject::Subject;
 use crate::mask::{Units, masked};
 use rayon::prelude::*;
-use sparsec_calib::Linear;
-use sparsec_ir::{Facts, Id, Model, NodeId, OpTable};
+use sparsec_calib::{CalibError, Linear};
+use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, TensorError};
 use sparsec_linalg::Matrix;
 use sparsec_plan::{Bits, MaskPlan};
 use std::ops::Range;
@@ -62,8 +62,10 @@ pub(crate) fn solve(
     if after.is_nan() || (after >= before && mask.is_none()) {
         return Ok(Err(Skipped::NoGain { before, after }));
     }
-    subject.write(model, &solutions.iter().map(|s| &s.map).collect::<Vec<_>>())?;
-    Ok(Ok(Solved { error: (before, after), kept }))
+    match subject.write(model, &solutions.iter().map(|s| &s.map).collect::<Vec<_>>()) {
+        Err(CalibError::Weight { source: TensorError::Range { .. }, .. }) => Ok(Err(Skipped::Range)),
+        written => Ok(Ok(written.map(|()| Solved { error: (before, after), kept })?)),
+    }
 }
 
 /// Solutions of all groups, which are independent: a depthwise convolution has hundreds of small ones.

@@ -62,7 +62,7 @@ impl Subject {
         let inside = self.bias.as_ref().is_some_and(Bias::is_inside);
         if inside { self.shift.clone() } else { vec![0.0; self.shift.len()] }
     }
-    /// Writes the maps of all groups.
+    /// Writes the maps of all groups, or nothing.
     pub(crate) fn write(&self, model: &mut Model, maps: &[&Map]) -> Result<(), CalibError> {
         let (mut weight, mut shift, own) = (self.weight.clone(), self.shift.clone(), self.own_shift());
         for (g, map) in maps.iter().enumerate() {
@@ -74,8 +74,9 @@ impl Subject {
         }
         let tensor = weight.to_tensor(&self.tensor);
         let tensor = tensor.map_err(|source| CalibError::Weight { value: self.name.clone(), source })?;
+        self.bias.as_ref().map_or(Ok(()), |bias| write_bias(model, self.node, bias, &shift))?;
         model.graph.set_constant(self.value, tensor);
-        self.bias.as_ref().map_or(Ok(()), |bias| write_bias(model, self.node, bias, &shift))
+        Ok(())
     }
 }
 

@@ -223,7 +223,7 @@ fn masked(
         }
     };
     // Runtimes choose between wide numbers only.
-    let wide = (elem != ElemType::U8 && elem.is_int()).then_some(ElemType::I32);
+    let wide = (!matches!(elem, ElemType::U8 | ElemType::I64) && elem.is_int()).then_some(ElemType::I64);
     let cast = |out: &mut Model, v: ValueId, to: Option<ElemType>| {
         let Some(to) = to else { return v };
         let node = Node::new("Cast").input(v).attr("to", Attr::Int(i64::from(to.code())));

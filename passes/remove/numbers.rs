@@ -37,7 +37,7 @@ pub(super) fn guard(
         for u in &value.uses {
             match *u {
                 Use::Captured(n) => return Err(refuse(model.graph.label(n))),
-                Use::Operand(n, i) if follows.contains(&(n, i)) || passes_on(model, now, n) => {}
+                Use::Operand(n, i) if follows.contains(&(n, i)) || passes_on(model, before, now, n) => {}
                 Use::Operand(n, _) if decides_shape(model, table, now, n, v) => {}
                 Use::Operand(n, _) => return Err(refuse(model.graph.label(n))),
             }
@@ -46,10 +46,12 @@ pub(super) fn guard(
     Ok(())
 }
 
-/// Whether the results of a node have known contents: then they are looked at themselves.
-fn passes_on(model: &Model, now: &Inferred, node: NodeId) -> bool {
+/// Whether the results of a node had and have known contents: then they are looked at themselves. What the cut wrote had
+/// no type before.
+fn passes_on(model: &Model, before: &Facts, now: &Inferred, node: NodeId) -> bool {
     let mut results = model.graph.node(node).outputs.iter().flatten();
-    results.all(|y| now.facts.get(*y).content.is_some())
+    let had = |y| before.get(y).content.is_some() || before.get(y).elem.is_none();
+    results.all(|y| had(*y) && now.facts.get(*y).content.is_some())
 }
 
 /// Whether a node's results would have another shape, or an unknown one, without the contents of `v`.

@@ -6,17 +6,19 @@
 mod cases;
 mod common;
 
-use common::{Keep, Subject, runtimes};
+use common::{Keep, Subject, runtimes, same_outputs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use sparsec_analysis::{audit, channels};
 use sparsec_ir::{Model, Policy, Type};
+use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::reduce::{Judgement, reduce};
-use sparsec_passes::{Manager, Step, find};
+use sparsec_passes::{CANONICALISE, Manager, Step, find};
 use sparsec_plan::Plan;
 use sparsec_runtime::Runtime;
 use sparsec_testkit::{Random, Snippet, full, random_inputs, random_model, snippets};
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// Cases of a normal run.
 const CASES: u32 = 300;
@@ -137,6 +139,32 @@ fn the_pruned_model_equals_the_masked_one() {
         equal * 10 >= all * 6 && unrun * 50 <= all,
         "equal {equal}, whole {whole}, refused {refused}, not run {unrun}"
     );
+}
+
+#[test]
+fn the_canonical_model_equals_its_file() {
+    let (runtimes, pieces) = (runtimes(), snippets());
+    let compared = Cell::new(0);
+    let outcome = runner(3).run(&(graphs(), any::<u64>().no_shrink()), |((seed, steps), data)| {
+        let file = graph(seed, steps, &pieces, &runtimes);
+        let table = sparsec_ops::table();
+        let mut manager = Manager::new(&table);
+        let mut cx = manager.context();
+        cx.put(Evaluator(Arc::from(sparsec_runtime::default_runtime().expect("tract is built in"))));
+        let mut canonical = file.clone();
+        prop_assert!(manager.run(&mut canonical, CANONICALISE, &mut cx).is_ok());
+        let inputs = random_inputs(&file, data, 2);
+        for runtime in &runtimes {
+            let same = same_outputs(runtime.as_ref(), &file, &canonical, &inputs);
+            let same = same.map_err(|why| TestCaseError::fail(format!("seed {seed}, {steps} steps: {why}")))?;
+            compared.set(compared.get() + u32::from(same));
+        }
+        Ok(())
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+    assert!(compared.get() > 0, "no runtime runs the graphs");
 }
 
 #[test]

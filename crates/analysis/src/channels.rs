@@ -153,6 +153,12 @@ pub fn channels_allowing(model: &Model, facts: &Facts, table: &OpTable, allowed:
     let contractions = solution.links.iter().copied().filter(|l| l.kind == LinkKind::Contract).collect();
     let mut out = Channels { axes, contractions, zero_points, solution, allowed, inexact, ..Channels::default() };
     out.find_groups(model);
+    // Freezing a slot changes groups, and what they say of other axes.
+    while let Some(slot) = out.mortal_slot() {
+        out.solution.keep(slot);
+        (out.units, out.groups, out.cuts) = Default::default();
+        out.find_groups(model);
+    }
     out.count(model);
     (out.branches, out.staying_terms) = branches(model, facts, (&sums, &out.contractions), &out.zero_points);
     sums.retain(|_, sum| matches!(sum, Sum::Inside(_)));
@@ -300,6 +306,30 @@ impl Channels {
             }
             self.cuts.push(cut);
         }
+    }
+
+    /// A slot to keep of an axis that could be emptied though every group keeps a unit; `None` where there is no such axis.
+    ///
+    /// An axis lives if a slot of it never leaves. It also does if some groups have a slot for each choice of one unit of
+    /// each: what is kept is such a choice. Axes whose slots all leave with one unit are of that kind, since units of a
+    /// group lie on the same axes.
+    fn mortal_slot(&self) -> Option<Slot> {
+        let lives = |axis: AxisId| {
+            let mut choices: BTreeMap<Vec<GroupId>, BTreeSet<&[UnitId]>> = BTreeMap::new();
+            for i in 0..self.axes.len(axis) {
+                let units = self.cut(axis, i);
+                let groups: Vec<GroupId> = units.iter().map(|u| self.units[*u as usize].group).collect();
+                if groups.windows(2).all(|w| w[0] < w[1]) {
+                    choices.entry(groups).or_default().insert(units);
+                }
+            }
+            let all = |groups: &[GroupId]| groups.iter().map(|g| self.groups[*g].units.len()).product::<usize>();
+            choices.iter().any(|(groups, units)| units.len() == all(groups))
+        };
+        let several = |axis: &AxisId| (0..self.axes.len(*axis)).any(|i| self.cut(*axis, i).len() > 1);
+        let mortal = self.axes.iter().filter(|x| self.can_shrink(*x)).filter(several).find(|axis| !lives(*axis))?;
+        let fewest = (0..self.axes.len(mortal)).min_by_key(|i| self.cut(mortal, *i).len())?;
+        Some(self.axes.slot(mortal, fewest))
     }
 
     /// Counts parameters: in all, prunable, by group, and behind frozen axes.

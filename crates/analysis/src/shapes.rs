@@ -1,10 +1,13 @@
 //! Shape inference: one walk in topological order, each node's results from its operands' facts.
 //!
 //! Sizes are symbolic ([`Dim`]), and small whole-number tensors carry their contents, so that the arithmetic exporters
-//! write around `Reshape` is evaluated on the way. What a file states of a type is trusted only where nothing could
+//! write around `Reshape` is evaluated on the way, as long as the element type holds the numbers exactly: operators' rules
+//! compute as if none wrapped or was rounded. What a file states of a type is trusted only where nothing could
 //! be inferred; a statement that contradicts the inference is reported, not believed.
 
-use sparsec_ir::{Def, Dim, Fact, Facts, Model, NodeId, NodeRef, OpTable, ShapeRule, Type, ValueId, topological};
+use sparsec_ir::{
+    Def, Dim, ElemType, Fact, Facts, Model, NodeId, NodeRef, OpTable, ShapeRule, Type, ValueId, topological,
+};
 
 /// Facts of a graph's values, and where inference and file disagree or inference failed.
 #[derive(Clone, Debug, Default)]
@@ -102,10 +105,18 @@ pub fn infer_node(model: &Model, table: &OpTable, id: NodeId, out: &mut Inferred
                 (Some(i), _) => Some(i),
                 (None, s) => s,
             },
-            content: inferred.content,
+            content: inferred.content.filter(|c| inferred.elem.is_some_and(|elem| holds(elem, c))),
         };
         out.facts.set(value, fact);
     }
+}
+
+/// Whether `elem` holds contents exactly. A size that is not known is taken to fit 32 bits, and may be negative only in
+/// a signed type.
+fn holds(elem: ElemType, content: &[Dim]) -> bool {
+    let Some(range) = elem.whole_numbers() else { return false };
+    let unknown = |d: &Dim| elem.bits() >= 32 && (*range.start() < 0 || d.at_least().is_some_and(|least| least >= 0));
+    content.iter().all(|d| d.as_const().map_or_else(|| unknown(d), |c| range.contains(&c)))
 }
 
 /// The inferred size, unless it is a size nobody named and the file states one.

@@ -65,6 +65,13 @@ impl Solution {
     pub(crate) fn cut(&self, slot: Slot) -> &[u32] {
         self.cut.get(self.class[slot as usize]).map_or(&[], Vec::as_slice)
     }
+    /// Keeps a slot: the variables that it leaves with leave no slot any more.
+    pub(crate) fn keep(&mut self, slot: Slot) {
+        let reason = self.frozen.reason(Reason::WholeAxis, None);
+        let kept = self.cut(slot).to_vec();
+        kept.iter().for_each(|v| self.frozen.add(*v, reason, slot));
+        self.cut.entries_mut().iter_mut().for_each(|set| set.retain(|v| !kept.contains(v)));
+    }
     /// Why a slot of `axis` is frozen, where it is by itself.
     pub(crate) fn freeze_of(&self, axis: AxisId, slot: Slot) -> Option<Freeze> {
         match self.whole.cause(axis) {

@@ -37,6 +37,10 @@ impl<T> Table<T> {
         }
         &mut self.entries[self.at[key as usize] as usize - 1]
     }
+    /// Every entry, to be changed.
+    pub(crate) fn entries_mut(&mut self) -> &mut [T] {
+        &mut self.entries
+    }
     /// The entries, in the order in which they came.
     pub(crate) fn into_entries(self) -> Vec<T> {
         self.entries

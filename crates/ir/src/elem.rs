@@ -1,6 +1,7 @@
 //! Element types, with the codes that ONNX's `TensorProto.DataType` gives them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 macro_rules! elem_types {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $text:literal, $bits:literal;)*) => {
@@ -106,6 +107,25 @@ impl ElemType {
             self,
             Self::U8 | Self::I8 | Self::U16 | Self::I16 | Self::I32 | Self::I64 | Self::U32 | Self::U64 | Self::Bool
         )
+    }
+    /// Whole numbers of 64 bits that the type holds exactly, with all between them; of a floating type those of its
+    /// significand. `None` for types that nothing is counted in.
+    pub fn whole_numbers(self) -> Option<RangeInclusive<i64>> {
+        let significand = |bits: u32| Some(-(1 << bits)..=1 << bits);
+        match self {
+            Self::Bool => Some(0..=1),
+            Self::U8 | Self::U16 | Self::U32 => Some(0..=(1 << self.bits()) - 1),
+            Self::U64 => Some(0..=i64::MAX),
+            Self::I8 | Self::I16 | Self::I32 | Self::I64 => {
+                let most = i64::MAX >> (64 - self.bits());
+                Some(!most..=most)
+            }
+            Self::BF16 => significand(8),
+            Self::F16 => significand(11),
+            Self::F32 => significand(24),
+            Self::F64 => significand(53),
+            _ => None,
+        }
     }
 }
 

@@ -530,6 +530,12 @@ impl Graph {
         self.value_mut(value).def = Def::Constant(tensor.into());
         self.revision += 1;
     }
+    /// Takes a constant off the list of inputs: nobody gives it any more.
+    pub fn unlist(&mut self, constant: ValueId) {
+        debug_assert!(!matches!(self.value(constant).def, Def::Input), "an input is listed");
+        self.listed_inputs.retain(|v| *v != constant);
+        self.revision += 1;
+    }
     /// Removes a constant or input that nothing uses; panics if something does.
     pub fn remove_value(&mut self, value: ValueId) {
         debug_assert!(!matches!(self.value(value).def, Def::Node { .. }), "remove the node instead");

@@ -93,6 +93,12 @@ pub enum TensorError {
         /// What was asked for.
         wanted: &'static str,
     },
+    /// A finite number that the element type has none near.
+    #[error("a number is beyond what {elem} holds")]
+    Range {
+        /// Element type.
+        elem: ElemType,
+    },
 }
 
 impl SparseTensor {
@@ -220,7 +226,17 @@ impl Tensor {
         Self::raw(ElemType::I64, dims.to_vec(), bytes.into()).expect("values fit dims")
     }
     /// A floating tensor of type `elem` from doubles, rounded to nearest.
+    ///
+    /// # Errors
+    /// [`TensorError::Range`] for a finite number that would become infinite, [`TensorError::Elem`] for a type that is not
+    /// floating, and another count than that of `dims`.
     pub fn from_f64(elem: ElemType, dims: &[u64], values: &[f64]) -> Result<Self, TensorError> {
+        let out = Self::narrowed(elem, dims, values)?;
+        let lost = |(value, stored): (&f64, f64)| value.is_finite() && !stored.is_finite();
+        if values.iter().zip(out.to_f64()?).any(lost) { Err(TensorError::Range { elem }) } else { Ok(out) }
+    }
+    /// As [`Tensor::from_f64`], but numbers beyond the type's become infinite, as a cast makes them.
+    pub fn narrowed(elem: ElemType, dims: &[u64], values: &[f64]) -> Result<Self, TensorError> {
         let bytes: Vec<u8> = match elem {
             ElemType::F32 => values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
             ElemType::F64 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),

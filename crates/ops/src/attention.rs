@@ -4,7 +4,7 @@
 //!  R2  Values of a head of q are contracted with those of k: those of q that leave are worth zero. A scale that is not
 //!      stated is that of the original size.
 //!  R3  Values of a head of v are those of y and of past and present.
-//!  R4  With operands of rank 3 heads and values are packed in the last axis; the numbers of heads follow.
+//!  R4  With operands of rank 3 heads and head dimension are packed in the last axis; the numbers of heads follow.
 //!  R5  Batch axes are the same. Positions are frozen: the softmax is taken over them, masks name them.
 //!  R6  The mask is broadcast to (batch, query head, position of q, position of k).
 
@@ -53,7 +53,7 @@ fn heads(node: &NodeRef) -> Result<Heads, OpError> {
     Heads::new(number(Q)?, number(K)?)
 }
 
-/// Sizes of q, k or v as (batch, heads, positions, values of a head). A size of a head that is not known is called
+/// Sizes of q, k or v as (batch, heads, positions, head dimension). A head dimension that is not known is called
 /// after axis 3 of `result`.
 fn unpacked(node: &NodeRef, index: usize, result: usize) -> Result<[Dim; 4], OpError> {
     let all = dims(node, index)?;

@@ -1,11 +1,11 @@
 //! Attention with the projections inside. Spec: com.microsoft `Attention` (1).
 //!  R1  x axis 2 is contracted with w axis 0. Columns of w, and the bias with them, are those of the queries, the keys
-//!      and the values, each heads × numbers of a head (rule H1 of `heads.rs`); y axis 2 is that of the values.
-//!  R2  Queries are contracted with keys: a number of a head that leaves is worth zero in w and in the bias.
+//!      and the values, each heads × head dimension (rule H1 of `heads.rs`); y axis 2 is that of the values.
+//!  R2  Queries are contracted with keys: a slot of the head dimension that leaves is worth zero in w and in the bias.
 //!  R3  Positions are frozen (H2); the batch is that of x.
-//!  R4  Past and present hold keys and values in one tensor: a head has as many numbers of both.
+//!  R4  Past and present hold keys and values in one tensor: the head dimension is that of both.
 //!  R5  A bias of the scores may have an axis of heads. Masks speak of positions.
-//!  R6  With `do_rotary` the numbers of a head are rotated in pairs by angles that depend on their place: frozen.
+//!  R6  With `do_rotary` the head dimension is rotated in pairs by angles that depend on their place: frozen.
 //!  R7  `num_heads`, `scale` (H3) and `qkv_hidden_sizes` follow.
 
 use crate::form::{contract, dims, freeze_all, mismatch, positive, product, result_sizes, sizes, tie, unnamed, whole};

@@ -1,6 +1,6 @@
 //! Attention over projected queries, keys and values. Spec: com.microsoft `MultiHeadAttention`,
 //! `GroupQueryAttention` (1).
-//!  R1  `MultiHeadAttention`: queries, keys and values are heads × numbers of a head (rule H1 of `heads.rs`).
+//!  R1  `MultiHeadAttention`: queries, keys and values are heads × head dimension (rule H1 of `heads.rs`).
 //!      Queries are contracted with keys; y is the heads times the numbers of the values. Keys and values that are
 //!      split already have the heads on axis 1 and the numbers on axis 3, as past and present ones do.
 //!  R2  Its bias runs over queries, keys and values one after the other.
@@ -250,9 +250,9 @@ fn relate_grouped(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     for other in [5, 6, 9, 16].into_iter().filter_map(|i| node.input(i)) {
         masks(r, &a.q, &other, None, "R5");
     }
-    // Angles, scales and norms run over the numbers of a head.
+    // Angles, scales and norms run over the head dimension.
     for fixed in [7, 8, 12, 13, 14, 15].into_iter().filter_map(|i| node.input(i)) {
-        freeze_all(r, &fixed, &Reason::Rule("runs over the numbers of a head"));
+        freeze_all(r, &fixed, &Reason::Rule("runs over the head dimension"));
     }
     for (o, axis) in [(node.input(10), 1), (node.input(11), 0)] {
         let Some(o) = o else { continue };

@@ -5,12 +5,11 @@
 //!  B3  An axis of size 1 relates to nothing; the result's axis is that of the larger operand.
 //!  B4  A static axis that meets a dynamic one is frozen: whether they are the same is not known before the run.
 
-use crate::content::unnamed;
-use crate::form::mismatch;
+use crate::form::{mismatch, unnamed};
 use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
 
 /// The size that two aligned axes have in common; `None` where it is not known.
-fn common(a: &Dim, b: &Dim) -> Result<Option<Dim>, OpError> {
+pub(crate) fn common(a: &Dim, b: &Dim) -> Result<Option<Dim>, OpError> {
     Ok(match (a.as_const(), b.as_const()) {
         _ if a == b => Some(a.clone()),
         (Some(1), _) => Some(b.clone()),
@@ -37,10 +36,7 @@ pub(crate) fn shape(node: &NodeRef, shapes: &[&[Dim]]) -> Result<Vec<Dim>, OpErr
                 None => None,
             };
         }
-        out.push(match known {
-            Some(dim) => dim,
-            None => unnamed(node, 0, axis)?,
-        });
+        out.push(known.unwrap_or_else(|| unnamed(node, 0, axis)));
     }
     Ok(out)
 }

@@ -5,8 +5,8 @@
 //!      constants are frozen.
 //!  R3  `Range` counts and `EyeLike` marks a diagonal: their axes are frozen, for `EyeLike` those of x too.
 
-use crate::content::{MAX, free_all, freeze_sizes, unnamed};
-use crate::form::{elem_attr, freeze_all};
+use crate::content::{MAX, free_all, freeze_sizes};
+use crate::form::{elem_attr, freeze_all, unnamed};
 use crate::work::{moves, nothing};
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
@@ -113,9 +113,7 @@ fn filled_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let elem = value.as_ref().map_or(ElemType::F32, |t| t.elem);
     let shape = match (&wanted.fact.content, wanted.size(0)) {
         (Some(c), _) => Some(c.clone()),
-        (None, Some(rank)) if rank <= 64 => {
-            Some((0..rank as usize).map(|a| unnamed(node, 0, a)).collect::<Result<_, _>>()?)
-        }
+        (None, Some(rank)) if rank <= 64 => Some((0..rank as usize).map(|a| unnamed(node, 0, a)).collect()),
         _ => None,
     };
     let count = match shape.as_deref() {
@@ -159,9 +157,9 @@ fn range_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
         }
         (_, _, Some(1)) => match start.zip(limit).and_then(|(a, b)| b.sub(&a)) {
             Some(len) => (len, None),
-            None => (unnamed(node, 0, 0)?, None),
+            None => (unnamed(node, 0, 0), None),
         },
-        _ => (unnamed(node, 0, 0)?, None),
+        _ => (unnamed(node, 0, 0), None),
     };
     Ok(vec![Fact { elem, shape: Some(vec![len]), content: content.filter(|_| elem.is_some_and(ElemType::is_int)) }])
 }

@@ -1,7 +1,7 @@
 //! Contents of small whole-number tensors: what shape rules read and write besides types and sizes.
 
 use crate::form::freeze_all;
-use sparsec_ir::{Dim, NodeRef, OpError, Operand, Reason, Relations};
+use sparsec_ir::{Dim, NodeRef, Operand, Reason, Relations};
 
 /// Tensors with more elements do not speak of shapes; their contents are not computed.
 pub(crate) const MAX: usize = 4096;
@@ -45,12 +45,6 @@ pub(crate) fn zip(a: &[Dim], b: &[Dim], f: impl Fn(&Dim, &Dim) -> Option<Dim>) -
     }
     let at = |side: &[Dim], i: usize| side.get(if side.len() == 1 { 0 } else { i }).cloned();
     (0..len).map(|i| f(&at(a, i)?, &at(b, i)?)).collect()
-}
-
-/// A size that nobody named: axis `axis` of result `result`.
-pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Result<Dim, OpError> {
-    let value = node.need_output(result)?.value;
-    Ok(Dim::sym(&format!("?{}.{axis}", node.graph.value(value).name)))
 }
 
 /// States that operand `index`, if given, is read for sizes or positions only. A cut never shortens it as data; the

@@ -8,7 +8,7 @@
 //!  R5  `group` follows: x channels over w axis 1.
 //!  R6  The batch axis of y is that of x.
 
-use crate::form::{contract, differ, dims, freeze, mismatch, positive, product, result_sizes, sizes, tie, unnamed};
+use crate::form::{At, contract, differ, dims, freeze, mismatch, positive, product, result_sizes, sizes, tie, unnamed};
 use crate::heads::Long;
 use crate::window::{Rounding, Sliding, kernel_of};
 use sparsec_ir::{
@@ -143,21 +143,33 @@ pub(crate) fn relate_of(node: &NodeRef, form: Form, r: &mut Relations) -> Result
     for (o, axes) in [(&c.x, c.spatial()), (&c.w, spatial(c.w_dims.len(), c.w_in)), (&y, c.spatial())] {
         freeze(r, o, axes, &Reason::Window); // R3
     }
-    if c.group == 1 {
-        contract(r, (&c.x, c.channel), (&c.w, c.w_in), "R1");
+    relate_channels(r, c.group, (&c.x, c.channel), (&c.w, c.w_in), (&y, c.channel), ["R1", "R4"])
+}
+
+/// Relates the channels of x and of y over the weights' axis of input channels: by the first rule, or the second where
+/// there are groups.
+pub(crate) fn relate_channels(
+    r: &mut Relations,
+    group: u64,
+    x: At,
+    w: At,
+    y: At,
+    [whole, grouped]: [&'static str; 2],
+) -> Result<(), OpError> {
+    if group == 1 {
+        contract(r, x, w, whole);
         return Ok(());
     }
-    let (inputs, outputs) = (c.w.size(c.w_in), y.size(c.channel).filter(|n| n % c.group == 0));
-    let (Some(inputs), Some(outputs)) = (inputs, outputs) else {
+    let (inputs, outputs) = (w.0.size(w.1), y.0.size(y.1).filter(|n| n % group == 0));
+    let (Some(channels), Some(inputs), Some(outputs)) = (x.0.size(x.1), inputs, outputs) else {
         return Err(OpError::Unsupported("grouped channels of unknown or uneven number"));
     };
-    if c.x.size(c.channel).is_none_or(|n| c.group.checked_mul(inputs) != Some(n)) {
-        return Err(mismatch("channels of x against those of a group", &c.x_dims[c.channel], inputs));
+    if group.checked_mul(inputs) != Some(channels) {
+        return Err(mismatch("channels of x against those of a group", channels, inputs));
     }
-    let groups = Groups { number: c.group, inputs, outputs: outputs / c.group };
-    let within = groups.relate(r, c.x.axis(c.channel), y.axis(c.channel), "R4");
-    if let Some(input) = within.input {
-        r.contract(input, c.w.axis(c.w_in), inputs, "R4");
+    let groups = Groups { number: group, inputs, outputs: outputs / group };
+    if let Some(input) = groups.relate(r, x.0.axis(x.1), y.0.axis(y.1), grouped).input {
+        r.contract(input, w.0.axis(w.1), inputs, grouped);
     }
     Ok(())
 }

@@ -6,8 +6,8 @@
 //!  R4  `offset_group` follows: offset channels over coordinates of all taps.
 //!  R5  Batch axes are the same; spatial axes of all are frozen.
 
-use crate::conv::{Form, Groups, Layout, group_of, quotient, resize_of, shape_of, within, work_of};
-use crate::form::{At, contract, freeze, positive, tie};
+use crate::conv::{Form, Layout, group_of, quotient, relate_channels, resize_of, shape_of, within, work_of};
+use crate::form::{freeze, positive, tie};
 use crate::heads::virtual_axis;
 use sparsec_ir::{
     Affine, Attr, Edit, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, Resized,
@@ -69,20 +69,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
             freeze(r, o, [1], &TAPS);
         }
     }
-    let (a, b): (At, At) = ((&x, 1), (&w, 1));
-    if group == 1 {
-        contract(r, a, b, "R1");
-        return Ok(());
-    }
-    let (inputs, outputs) = (w.size(1), y.size(1).filter(|n| n % group == 0));
-    let (Some(inputs), Some(outputs)) = (inputs, outputs) else {
-        return Err(OpError::Unsupported("grouped channels of unknown or uneven number"));
-    };
-    let groups = Groups { number: group, inputs, outputs: outputs / group };
-    if let Some(input) = groups.relate(r, x.axis(1), y.axis(1), "R1").input {
-        r.contract(input, w.axis(1), inputs, "R1");
-    }
-    Ok(())
+    relate_channels(r, group, (&x, 1), (&w, 1), (&y, 1), ["R1", "R1"])
 }
 
 const TAPS: Reason = Reason::Rule("places of the taps of a window");

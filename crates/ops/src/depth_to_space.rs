@@ -5,8 +5,7 @@
 //!  R2  A wide spatial axis is the product of the narrow one and the block.
 //!  R3  The block is an attribute: its rows and columns never leave.
 
-use crate::content::unnamed;
-use crate::form::mismatch;
+use crate::form::{mismatch, tie, unnamed};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, AxisRef, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
@@ -55,7 +54,7 @@ fn shape(
     let sized = |dim: &Dim, by: &Dim, f: fn(&Dim, &Dim) -> Option<Dim>, axis| match f(dim, by) {
         Some(d) => Ok(d),
         None if dim.as_const().is_some() => Err(mismatch("size and block", dim, by)),
-        None => unnamed(node, 0, axis),
+        None => Ok(unnamed(node, 0, axis)),
     };
     let shape =
         vec![n.clone(), sized(c, &area, deeper, 1)?, sized(h, &line, narrower, 2)?, sized(w, &line, narrower, 3)?];
@@ -95,9 +94,7 @@ fn relate(
     if node.rank(0)? != 4 {
         return Err(mismatch("rank", node.rank(0)?, 4));
     }
-    if let Some(len) = deep.size(0) {
-        r.tie(deep.axis(0), wide.axis(0), len, "R2");
-    }
+    tie(r, (deep, 0), (wide, 0), "R2");
     let len = block(node)?.unsigned_abs();
     let (rows, columns) = (r.virtual_axis(len), r.virtual_axis(len));
     for axis in [rows, columns] {

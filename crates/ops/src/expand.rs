@@ -6,7 +6,8 @@
 //!  R5  `Tile` repeats one axis before version 6: operand 1 is the number of times, operand 2 the axis.
 
 use crate::broadcast;
-use crate::content::{freeze_sizes, number, unnamed};
+use crate::content::{freeze_sizes, number};
+use crate::form::unnamed;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Dim, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -42,7 +43,7 @@ fn expand_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let elem = x.fact.elem;
     let (Some(dims), Some(entries)) = (&x.fact.shape, &wanted.fact.content) else {
         let rank = x.rank().zip(wanted.size(0)).filter(|&(_, n)| n <= 64).map(|(r, n)| r.max(n as usize));
-        let shape = rank.map(|r| (0..r).map(|a| unnamed(node, 0, a)).collect::<Result<_, _>>()).transpose()?;
+        let shape = rank.map(|r| (0..r).map(|a| unnamed(node, 0, a)).collect());
         return Ok(vec![Fact { elem, shape, content: None }]);
     };
     let shape = broadcast::shape(node, &[dims, entries])?; // R1
@@ -112,7 +113,7 @@ fn tile_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let repeats = repeats(node, dims.len())?;
     let at = |axis: usize| {
         let repeat = repeats.as_ref().and_then(|r| r.get(axis));
-        repeat.map_or_else(|| unnamed(node, 0, axis), |n| dims[axis].mul(n).ok_or(OpError::Overflow))
+        repeat.map_or_else(|| Ok(unnamed(node, 0, axis)), |n| dims[axis].mul(n).ok_or(OpError::Overflow))
     };
     let shape: Vec<Dim> = (0..dims.len()).map(at).collect::<Result<_, _>>()?;
     let content = match (&x.fact.content, shape.as_slice()) {

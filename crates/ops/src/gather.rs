@@ -9,6 +9,7 @@
 //!  R6  Contents are picked.
 
 use crate::content::{freeze_sizes, slot};
+use crate::form::tie;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, Resized,
@@ -44,11 +45,11 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     Ok(vec![Fact { elem: x.elem, shape: Some(shape), content }])
 }
 
-/// Slots of the axis that constant indices name. `None` where they are not constant, or the axis is dynamic.
+/// Slots of the axis that constant indices of any number name. `None` where they are not known, or the axis is dynamic.
 fn slots(node: &NodeRef, axis: usize) -> Result<Option<Vec<u64>>, OpError> {
-    let (Some(len), Some(indices)) = (node.need_input(0)?.size(axis), node.need_input(1)?.fact.ints()) else {
-        return Ok(None);
-    };
+    let indices = node.need_input(1)?;
+    let known = indices.tensor.map_or_else(|| indices.fact.ints(), |t| t.to_i64().ok());
+    let (Some(len), Some(indices)) = (node.need_input(0)?.size(axis), known) else { return Ok(None) };
     let at = |i: i64| slot(i, len).ok_or(OpError::Unsupported("an index is out of range"));
     indices.into_iter().map(at).collect::<Result<_, _>>().map(Some)
 }
@@ -59,9 +60,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let axis = axis(node, rank)?;
     for other in (0..rank).filter(|&a| a != axis) {
         let place = if other < axis { other } else { other + added - 1 };
-        if let Some(len) = x.size(other) {
-            r.tie(x.axis(other), y.axis(place), len, "R1");
-        }
+        tie(r, (&x, other), (&y, place), "R1");
     }
     match slots(node, axis)? {
         Some(slots) if added == 1 => {
@@ -78,9 +77,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
         slots => {
             r.freeze(x.axis(axis), if slots.is_some() { Reason::Indexed } else { Reason::Lookup }); // R4
             for a in 0..added {
-                if let Some(len) = indices.size(a) {
-                    r.tie(indices.axis(a), y.axis(axis + a), len, "R4");
-                }
+                tie(r, (&indices, a), (&y, axis + a), "R4");
             }
         }
     }
@@ -131,6 +128,13 @@ mod tests {
         let text = "g (float[n,4,2] x) => (float[] y) <int64 i = {2}> { y = Gather <axis = 1> (x, i) }";
         check_relation(text, &["R1 x.2 = y.1 x2", "x.1 free", "x.1@2 x1 frozen: selected by a constant index"]);
         check_resize(text, &[("x", 1, &[0, 2])], &["operand 1 = 1"]);
+    }
+    #[test]
+    fn constant_indices_pick_however_many_there_are() {
+        let at = (0..5000).rev().map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+        let text =
+            format!("g (float[n,5000] x) => (float[] y) <int64[5000] i = {{{at}}}> {{ y = Gather <axis = 1> (x, i) }}");
+        check_resize(&text, &[("x", 1, &[0, 4999]), ("y", 1, &[0, 4999])], &["operand 1 = 1,0"]);
     }
     #[test]
     fn data_freezes_the_axis_it_addresses() {

@@ -1,5 +1,5 @@
-//! What attention operators share: flat axes that are heads times the numbers of a head.
-//!  H1  A flat axis is the product of the heads and the numbers of one head.
+//! What attention operators share: flat axes that are heads times the head dimension.
+//!  H1  A flat axis is the product of the heads and the head dimension.
 //!  H2  Positions attend to each other: their axes are frozen.
 //!  H3  The number of heads follows, and a scale that is the square root of a head's size is spelled out before the
 //!      size changes.
@@ -86,7 +86,7 @@ pub(crate) fn absorb(r: &mut Relations, o: &Operand, axis: usize, start: u64, co
     r.link(row, row, count, LinkKind::Contract, rule);
 }
 
-/// Heads, and numbers of one, that are left of slots `start..start + heads · size` of an axis. `None` where the heads
+/// Heads, and slots of the head dimension, that are left of slots `start..start + heads · size` of an axis. `None` where the heads
 /// are not left alike.
 fn left(cut: &Resized, axis: (ValueId, usize), start: u64, heads: u64, size: u64) -> Option<(u64, u64)> {
     let Some(kept) = (cut.kept)(axis.0, axis.1) else { return Some((heads, size)) };

@@ -1,5 +1,5 @@
 //! `LinearAttention`: a recurrent state of keys × values for each head. Spec: ai.onnx `LinearAttention`, version 27.
-//!  R1  Heads and values of a head are packed in the last axis of q, k, v and y, as for `Attention` of rank 3.
+//!  R1  Heads and head dimension are packed in the last axis of q, k, v and y, as for `Attention` of rank 3.
 //!  R2  Values of a head of q are contracted with those of k, which are also axis 2 of the state, and those of k with
 //!      the state: those that leave are worth zero. A scale that is not stated is that of the original size.
 //!  R3  Values of a head of v are those of y and axis 3 of the state; axis 1 of the state is the key head.

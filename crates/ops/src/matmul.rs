@@ -5,10 +5,11 @@
 //!  R3  The other axes are aligned from the right and tied; an axis of length 1 relates to nothing.
 //!  R4  Linear in a with a constant matrix b, and in b with a constant matrix a.
 
+use crate::broadcast::common;
 use crate::form::{At, contract, differ, dims, mismatch, product, result_sizes, sizes, tie, unnamed};
 use sparsec_ir::{
-    Affine, Contraction, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize,
-    ShapeRule, Work, WorkRule,
+    Affine, Contraction, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Relate, Relations, Resize, ShapeRule,
+    Work, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -83,19 +84,6 @@ impl MatMul {
     }
 }
 
-/// Size of an axis that two others are broadcast to; `None` where two symbols meet and either could be 1.
-fn broadcast(a: &Dim, b: &Dim) -> Result<Option<Dim>, OpError> {
-    let one = Dim::from(1);
-    Ok(match (a.as_const(), b.as_const()) {
-        _ if a == b || *b == one => Some(a.clone()),
-        _ if *a == one => Some(b.clone()),
-        (Some(_), Some(_)) => return Err(mismatch("batch sizes", a, b)),
-        (Some(_), None) => Some(a.clone()),
-        (None, Some(_)) => Some(b.clone()),
-        (None, None) => None,
-    })
-}
-
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     shape_of(node, PLAIN)
 }
@@ -110,7 +98,7 @@ pub(crate) fn shape_of(node: &NodeRef, form: Form) -> Result<Vec<Fact>, OpError>
     let mut out = Vec::new();
     for axis in 0..v.y_batch {
         out.push(match v.batch(axis) {
-            (Some(i), Some(j)) => broadcast(&a[i], &b[j])?.unwrap_or_else(|| unnamed(node, 0, axis)),
+            (Some(i), Some(j)) => common(&a[i], &b[j])?.unwrap_or_else(|| unnamed(node, 0, axis)),
             (Some(i), None) => a[i].clone(),
             (None, Some(j)) => b[j].clone(),
             (None, None) => return Err(OpError::Unsupported("a batch axis of neither operand")),
@@ -239,7 +227,7 @@ mod tests {
     fn batch_sizes_broadcast_or_clash() {
         check_shape(&text("n,1,7,3", "4,3,5"), "float[n,4,7,5]");
         check_shape(&text("n,7,3", "n,3,5"), "float[n,7,5]");
-        check_shape(&text("2,7,3", "4,3,5"), "error: batch sizes: 2 against 4");
+        check_shape(&text("2,7,3", "4,3,5"), "error: sizes that cannot be broadcast: 2 against 4");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //!  R2  Every other axis of y is an axis of the indices.
 //!  R3  Depth and the two values are read whole.
 
-use crate::content::{freeze_sizes, unnamed};
+use crate::content::freeze_sizes;
+use crate::form::{tie, unnamed};
 use crate::work::moves;
 use sparsec_ir::{
-    Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
-    WorkRule,
+    Affine, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -31,8 +31,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let Some(mut shape) = node.need_input(0)?.fact.shape.clone() else { return Ok(vec![Fact::unranked(elem)]) };
     let axis = axis(node)?;
     let depth = crate::content::of(&node.need_input(1)?).and_then(|c| c.first().cloned());
-    let depth: Dim = depth.map_or_else(|| unnamed(node, 0, axis), Ok)?;
-    shape.insert(axis, depth);
+    shape.insert(axis, depth.unwrap_or_else(|| unnamed(node, 0, axis)));
     Ok(vec![Fact { elem, shape: Some(shape), content: None }])
 }
 
@@ -42,9 +41,7 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let classes = axis(node)?;
     r.freeze(y.axis(classes), Reason::Indexed); // R1
     for axis in 0..node.rank(0)? {
-        if let Some(len) = x.size(axis) {
-            r.tie(x.axis(axis), y.axis(if axis < classes { axis } else { axis + 1 }), len, "R2");
-        }
+        tie(r, (&x, axis), (&y, if axis < classes { axis } else { axis + 1 }), "R2");
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 //!  R2  With a constant value, the slots of x stand between the added ones, which are frozen.
 //!  R3  Other modes read neighbouring slots, and negative pads cut positions: the axis is frozen.
 
-use crate::content::{freeze_sizes, unnamed};
+use crate::content::freeze_sizes;
+use crate::form::unnamed;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
@@ -54,7 +55,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let pads = pads(node, dims.len())?;
     let padded = |axis: usize| match &pads {
         Some(p) => dims[axis].add(&p[axis].0).and_then(|d| d.add(&p[axis].1)).ok_or(OpError::Overflow),
-        None => unnamed(node, 0, axis),
+        None => Ok(unnamed(node, 0, axis)),
     };
     Ok(vec![Fact { elem: x.elem, shape: Some((0..dims.len()).map(padded).collect::<Result<_, _>>()?), content: None }])
 }

@@ -1,7 +1,7 @@
 //! Operators that ONNX tries out. Spec: ai.onnx.preview `FlexAttention` (1); ai.onnx.preview.training `Adagrad`,
 //! `Adam`, `Gradient`, `Momentum` (1).
 //!  R1  `FlexAttention`: y is (batch, query head, position of q, value of v). Its subgraphs read scores of all heads and
-//!      positions; values of a head of v are those of y, values of q and k are contracted.
+//!      positions; the head dimension of v is that of y, that of q and k is contracted.
 //!  R2  Optimisers and gradients belong to training: every axis is frozen.
 //!  R3  An optimiser gives the new tensors, then their new states: results in the order of operands, gradients left out.
 //!  R4  A gradient has the shape of the tensor that it is taken for.

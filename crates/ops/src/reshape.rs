@@ -9,8 +9,8 @@
 //!  R5  Static axes in a block with a dynamic one are frozen.
 //!  R6  After a cut the shape operand holds the new sizes; entries 0 and −1 stay where they still say the same.
 
-use crate::content::{freeze_sizes, unnamed};
-use crate::form::mismatch;
+use crate::content::freeze_sizes;
+use crate::form::{mismatch, unnamed};
 use crate::work::nothing;
 use sparsec_ir::{
     Affine, Attr, AxisRef, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,
@@ -45,9 +45,7 @@ fn reshape_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let elem = x.fact.elem;
     let shape = match (wanted(node)?, node.input(1).and_then(|w| w.size(0))) {
         (Some(entries), _) => Some(target(node, x.fact.shape.as_deref(), &entries)?),
-        (None, Some(rank)) if rank <= 64 => {
-            Some((0..rank as usize).map(|a| unnamed(node, 0, a)).collect::<Result<_, _>>()?)
-        }
+        (None, Some(rank)) if rank <= 64 => Some((0..rank as usize).map(|a| unnamed(node, 0, a)).collect()),
         _ => None,
     };
     let content = x.fact.content.clone().filter(|_| shape.as_ref().is_some_and(|s| s.len() <= 1));
@@ -73,7 +71,7 @@ fn target(node: &NodeRef, x: Option<&[Dim]>, entries: &[Dim]) -> Result<Vec<Dim>
             (Some(0), Some(x)) if copies => {
                 x.get(axis).cloned().ok_or(OpError::AxisOutOfRange { axis: axis as i64, rank: x.len() })?
             }
-            (Some(0), None) if copies => unnamed(node, 0, axis)?,
+            (Some(0), None) if copies => unnamed(node, 0, axis),
             (Some(-1), _) if hole.is_some() => return Err(OpError::Unsupported("more than one entry is -1")),
             (Some(-1), _) => {
                 hole = Some(axis);
@@ -85,14 +83,14 @@ fn target(node: &NodeRef, x: Option<&[Dim]>, entries: &[Dim]) -> Result<Vec<Dim>
     }
     let Some(x) = x else {
         if let Some(axis) = hole {
-            dims[axis] = unnamed(node, 0, axis)?;
+            dims[axis] = unnamed(node, 0, axis);
         }
         return Ok(dims);
     };
     if let Some(axis) = hole {
         dims[axis] = match left_over(x, &dims) {
             Some(d) => d,
-            None => unnamed(node, 0, axis)?,
+            None => unnamed(node, 0, axis),
         };
     }
     match (Dim::product(x).and_then(|p| p.as_const()), Dim::product(&dims).and_then(|p| p.as_const())) {

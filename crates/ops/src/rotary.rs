@@ -1,16 +1,16 @@
-//! `RotaryEmbedding`: pairs of values of a head turned by an angle of their position. Spec: ai.onnx, version 23.
-//!  R1  y has the slots of x. Heads are axis 1 of rank 4, or packed with their values in axis 2 of rank 3; they pass.
+//! `RotaryEmbedding`: pairs along the head dimension turned by an angle of their position. Spec: ai.onnx, version 23.
+//!  R1  y has the slots of x. Heads are axis 1 of rank 4, or packed with the head dimension in axis 2 of rank 3; they pass.
 //!  R2  The two values of a pair leave together, with their angle: the last axis of both caches. Pairs are (i, i + n/2)
-//!      of the n first values of a head, or (2i, 2i + 1) if interleaved.
+//!      of the n first slots of the head dimension, or (2i, 2i + 1) if interleaved.
 //!  R3  `num_heads` follows for rank 3; so does `rotary_embedding_dim` where it is stated.
-//!  R4  Batch axes are the same; positions are frozen.
+//!  R4  Batch axes are the same, that of caches of rank 3 included; positions are frozen.
 
-use crate::form::{freeze, like, mismatch, positive, tie, tie_same};
+use crate::form::{differ, dims, freeze, like, mismatch, positive, tie, tie_same};
 use crate::heads::{self, Long, compose, size_of, virtual_axis};
 use crate::work::light;
 use sparsec_ir::{
-    Affine, Attr, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
-    Resized, Row, ShapeRule, WorkRule,
+    Affine, Attr, Dim, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations,
+    Resize, Resized, Row, ShapeRule, WorkRule,
 };
 
 pub(crate) const OPS: &[OpDef] = &[OpDef {
@@ -29,6 +29,16 @@ const CACHES: [usize; 2] = [1, 2];
 const POSITIONS: Reason = Reason::Rule("positions of tokens");
 
 fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
+    let x = dims(node, 0)?;
+    let pairs = heads(node).and_then(|(_, size)| turned(node, size)).ok().map(|n| Dim::from((n / 2) as i64));
+    for cache in CACHES {
+        let cache = dims(node, cache)?;
+        let batch = if cache.len() == 3 { Some((&cache[0], &x[0])) } else { None };
+        let mut expected = batch.into_iter().chain(cache.last().zip(pairs.as_ref()));
+        if let Some((has, wanted)) = expected.find(|(has, wanted)| differ(has, wanted)) {
+            return Err(mismatch("sizes of a cache of angles", has, wanted));
+        }
+    }
     Ok(vec![like(node, 0)?])
 }
 
@@ -46,13 +56,13 @@ fn heads(node: &NodeRef) -> Result<(u64, u64), OpError> {
     }
 }
 
-/// Values of a head that are turned.
+/// Slots of the head dimension that are turned.
 fn turned(node: &NodeRef, size: u64) -> Result<u64, OpError> {
     match u64::try_from(node.int_or("rotary_embedding_dim", 0)?) {
         Ok(0) => Ok(size),
         Ok(n) if n <= size && n % 2 == 0 => Ok(n),
         _ => {
-            let expected = "an even number of values of a head";
+            let expected = "an even part of the head dimension";
             Err(OpError::BadAttribute { name: "rotary_embedding_dim".to_string(), expected })
         }
     }
@@ -83,7 +93,11 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
             return Err(mismatch("angles against pairs of values", cache.size(last).unwrap_or(0), half));
         }
         r.link(row(value.0, 0, step), row(cache.axis(last), 0, 1), half, LinkKind::Same, "R2");
-        freeze(r, &cache, 0..last, &POSITIONS);
+        // Rows of each sample where nothing names positions; else a table of them.
+        if rank == 3 {
+            tie(r, (&x, 0), (&cache, 0), "R4");
+        }
+        freeze(r, &cache, rank.saturating_sub(2)..last, &POSITIONS);
     }
     if let Some(ids) = node.input(3) {
         freeze(r, &ids, [1], &POSITIONS);
@@ -160,6 +174,32 @@ mod tests {
                  freeze s:0: positions of tokens
                  {POSITIONS}"
             ),
+        );
+    }
+
+    #[test]
+    fn r4_caches_without_positions_have_the_batch_of_x() {
+        let text = |batch: u64| {
+            format!(
+                "<ir_version: 10, opset_import: [\"\" : 23]> g (float[2,3,5,8] x, float[{batch},5,4] c, float[{batch},5,4] s) => (y)
+                {{ y = RotaryEmbedding (x, c, s) }}"
+            )
+        };
+        check_shape(&text(3), "error: sizes of a cache of angles: 3 against 2");
+        check_relation(
+            &text(2),
+            "R1 x:0 = y:0
+             R1 x:1 = y:1
+             R1 x:3 = y:3
+             freeze x:2: positions of tokens
+             freeze y:2: positions of tokens
+             R2 x:3[0+1]#4 = x:3[4+1]#4
+             R2 x:3[0+1]#4 = c:2
+             R4 x:0 = c:0
+             freeze c:1: positions of tokens
+             R2 x:3[0+1]#4 = s:2
+             R4 x:0 = s:0
+             freeze s:1: positions of tokens",
         );
     }
 

@@ -1,9 +1,9 @@
 //! Rotation of heads by their position. Spec: com.microsoft `RotaryEmbedding` (1).
 //!  R1  Every axis of y is the same axis of x: batch × heads × positions × numbers, or batch × positions × hidden, which
-//!      is heads × numbers of a head (rule H1 of `heads.rs`). `num_heads` follows.
-//!  R2  Two numbers of a head are rotated together by one angle, a number and the one half a head later, or two
+//!      is heads × head dimension (rule H1 of `heads.rs`). `num_heads` follows.
+//!  R2  Two slots of the head dimension are rotated together by one angle, a slot and the one half of it later, or two
 //!      neighbours with `interleaved`: they leave together, and the angle's sine and cosine with them.
-//!  R3  Where only some numbers of a head are rotated (`rotary_embedding_dim`), all are frozen.
+//!  R3  Where only a part of the head dimension is rotated (`rotary_embedding_dim`), all of it is frozen.
 //!  R4  Rows of the sines and cosines are addressed by the positions, whose axes are batch and positions of x. Where only
 //!      the first position is given, positions are counted from it: frozen.
 

@@ -7,7 +7,8 @@
 //!      another step it holds the places of the kept slots; where these are not equally far apart, the node becomes a
 //!      `Gather`.
 
-use crate::content::{freeze_sizes, unnamed};
+use crate::content::freeze_sizes;
+use crate::form::unnamed;
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Attr, AxisRef, Dim, Edit, Fact, LinearRule, LinkKind, NodeRef, ONNX, OpDef, OpError, Reason, Relate,
@@ -133,7 +134,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let x = node.need_input(0)?.fact;
     let Some(dims) = &x.shape else { return Ok(vec![Fact::unranked(x.elem)]) };
     let Some(cuts) = cuts(node, dims.len())? else {
-        let shape = (0..dims.len()).map(|a| unnamed(node, 0, a)).collect::<Result<_, _>>()?;
+        let shape = (0..dims.len()).map(|a| unnamed(node, 0, a)).collect();
         return Ok(vec![Fact { elem: x.elem, shape: Some(shape), content: None }]);
     };
     let mut out = dims.clone();
@@ -143,7 +144,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
         out[cut.axis] = match (range, cut.symbolic_size(&dims[cut.axis])) {
             (Some(range), _) => Dim::from(range.count as i64),
             (None, Some(size)) => size,
-            (None, None) => unnamed(node, 0, cut.axis)?,
+            (None, None) => unnamed(node, 0, cut.axis),
         };
         content = content.zip(range).and_then(|(c, range)| range.slots().map(|s| c.get(s as usize).cloned()).collect());
     }

@@ -1,12 +1,12 @@
 //! `Split`: consecutive parts of an axis. Spec: ai.onnx `Split`, versions 1, 2, 11, 13, 18; sizes are an operand from
-//! 13 on, `num_outputs` exists from 18 on.
+//! 13 on and may be one in version 1, `num_outputs` exists from 18 on.
 //!  R1  Along the axis, the slots of the parts are those of x in order.
 //!  R2  Every other axis of each part is the same axis of x.
 //!  R3  Without sizes the parts are equal, from version 18 on with a smaller last one.
 //!  R4  After a cut the sizes are what is left of each part.
 
-use crate::content::{freeze_sizes, unnamed};
-use crate::form::mismatch;
+use crate::content::freeze_sizes;
+use crate::form::{mismatch, unnamed};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Attr, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -75,7 +75,7 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
         start = end;
         shape[axis] = match size {
             Some(d) => d,
-            None if node.output(index).is_some() => unnamed(node, index, axis)?,
+            None if node.output(index).is_some() => unnamed(node, index, axis),
             None => dims[axis].clone(),
         };
         facts.push(Fact { elem: x.elem, shape: Some(shape), content });
@@ -138,7 +138,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     if !given && equal.as_ref() == Some(&dims) {
         return Ok(Vec::new()); // R3
     }
-    if node.opset < 13 {
+    if node.opset < 13 && node.input(1).is_none() {
         let sizes = dims.iter().filter_map(Dim::as_const).collect();
         return Ok(vec![Edit::Attr("split", Attr::Ints(sizes))]); // R4
     }
@@ -175,6 +175,15 @@ mod tests {
     fn given_sizes_follow() {
         check_resize(
             "g (float[n,8] x) => (float[] a, float[] b) <int64[2] s = {5, 3}> { a, b = Split <axis = 1> (x, s) }",
+            &[("x", 1, &[0, 1, 5])],
+            &["operand 1 = 2,1"],
+        );
+    }
+    #[test]
+    fn sizes_that_version_1_gives_as_an_operand_follow_there() {
+        check_resize(
+            r#"<ir_version: 3, opset_import: ["" : 1]> g (float[n,8] x) => (float[] a, float[] b)
+            <int64[2] s = {5, 3}> { a, b = Split <axis = 1> (x, s) }"#,
             &[("x", 1, &[0, 1, 5])],
             &["operand 1 = 2,1"],
         );

@@ -2,14 +2,14 @@
 //!  R1  y has the shape of x, and its element type unless the operator names another.
 //!  R2  Every axis of y is the same axis of x.
 //!  R3  Further operands are scalars (`Clip`), or read for their type only (`CastLike`).
-//!  R4  Contents pass where whole numbers stay what they are.
+//!  R4  Contents pass where whole numbers stay what they are; inference drops those that the element type cannot hold.
 //!  R5  A cast to the type of x does nothing.
 //!  R6  A cast of 0 is 0.
 //!  R7  `Dropout` does nothing unless it trains, which is said by `is_test` before version 7, by operand 2 from 12 on.
 //!      Then a smaller tensor would lose other elements: every axis is frozen.
 
 use crate::content::{exact, free_all, ints};
-use crate::form::{elem_attr, freeze_node};
+use crate::form::{elem_attr, freeze_node, tie};
 use crate::work::{heavy, light, nothing};
 use sparsec_ir::{
     Affine, Attr, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -236,9 +236,7 @@ pub(crate) fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let x = node.need_input(0)?;
     for y in (0..node.output_count()).filter_map(|i| node.output(i)) {
         for axis in 0..node.rank(0)? {
-            if let Some(len) = x.size(axis) {
-                r.tie(x.axis(axis), y.axis(axis), len, "R2");
-            }
+            tie(r, (&x, axis), (&y, axis), "R2");
         }
     }
     for other in (1..node.input_count()).filter_map(|i| node.input(i)) {

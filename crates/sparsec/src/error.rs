@@ -134,6 +134,14 @@ pub(crate) enum CliError {
         /// Their names.
         weights: Vec<String>,
     },
+    /// A smaller model with weights that are not the dense model's.
+    #[error("{weights} of the smaller model's weights are not the dense model's at the channels kept, `{first}` first")]
+    Foreign {
+        /// How many.
+        weights: usize,
+        /// One of them.
+        first: String,
+    },
     /// Text that names no slot.
     #[error("`{text}` is not of the form VALUE:AXIS or VALUE:AXIS:INDEX")]
     SlotForm {
@@ -283,7 +291,7 @@ impl CliError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Drive(e) => drive_exit(e),
             Self::Unmet { .. } => Exit::Limits,
-            Self::Unequal { .. } | Self::NotMasked { .. } => Exit::Gate,
+            Self::Unequal { .. } | Self::NotMasked { .. } | Self::Foreign { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
             Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
             Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
@@ -308,7 +316,7 @@ impl CliError {
             Self::OtherModel { .. } => "S0403",
             Self::NoCurves { .. } | Self::CurveForm { .. } => "S0404",
             Self::Unmet { .. } => "S0405",
-            Self::Unequal { .. } | Self::NotMasked { .. } => "S0406",
+            Self::Unequal { .. } | Self::NotMasked { .. } | Self::Foreign { .. } => "S0406",
             Self::Report { .. } => "S0701",
             Self::Write { .. } | Self::Stdout(_) | Self::IsFile { .. } | Self::IsFolder { .. } => "S0003",
             Self::OtherFamily { .. } => "S0407",
@@ -405,7 +413,7 @@ fn drive_exit(e: &DriveError) -> Exit {
             | PassError::NoFixpoint { .. },
         ) => Exit::Internal,
         DriveError::Runtime(e) => runtime_exit(e),
-        DriveError::Unequal { .. } => Exit::Gate,
+        DriveError::Unequal { .. } | DriveError::Canonical { .. } => Exit::Gate,
         _ => Exit::Input,
     }
 }
@@ -444,7 +452,7 @@ fn drive_code(e: &DriveError) -> &'static str {
         DriveError::OpenSize { .. } | DriveError::NoSuchSize { .. } => "S0226",
         DriveError::NoInformation { .. } => "S0416",
         DriveError::NoSampleAxis { .. } => "S0205",
-        DriveError::Unequal { .. } => "S0406",
+        DriveError::Unequal { .. } | DriveError::Canonical { .. } => "S0406",
         DriveError::Curves { .. } => "S0404",
         DriveError::Narrow(e) => match **e {
             NarrowError::Remove(_) => "S0411",
@@ -478,6 +486,9 @@ fn drive_help(e: &DriveError) -> Option<String> {
         DriveError::NoSampleAxis { .. } => "export the model with a batch axis in front of every input",
         DriveError::Unequal { .. } => {
             "a rule of an operator is wrong: please report it, with the model if you may share it"
+        }
+        DriveError::Canonical { .. } => {
+            "a pass is wrong: `--rewrite-limit` finds the change that does it; please report it, with the model if you may share it"
         }
         DriveError::Curves { .. } => "measure this model's curves with `sparsec sensitivity`",
         DriveError::Plan(PlanError::Syntax { .. } | PlanError::Schema { .. }) => {

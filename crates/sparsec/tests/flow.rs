@@ -119,6 +119,32 @@ fn a_model_that_is_not_the_pruned_one_fails_verification_with_5() {
 }
 
 #[test]
+fn a_model_that_keeps_other_channels_than_the_plan_fails_verification() {
+    let dir = TempDir::new().unwrap();
+    let m = model("tiny_cnn.onnxtxt");
+    let pruned = apply(&dir, &m, &file(&dir, "plan.yaml", PLAN));
+    let other = file(&dir, "other.yaml", &PLAN.replace("0-7", "8-15"));
+    let out = sparsec(&["verify", &m, text(&pruned), "--plan", text(&other)]);
+    assert_eq!(out.status.code(), Some(5));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("are not the dense model's at the channels kept, `branch_weight` first"), "{said}");
+}
+
+#[test]
+fn weights_that_callers_could_override_are_taken_as_constants_and_that_is_said() {
+    let dir = TempDir::new().unwrap();
+    let listed = "<ir_version: 8, opset_import: [\"\" : 18]>
+        g (float[n,3] x, float[3,8] w = [\"location\": \"random:1\"]) => (float[n,2] y)
+        <float[8,2] v = [\"location\": \"random:2\"]> { h = MatMul (x, w) y = MatMul (h, v) }";
+    let (m, out) = (file(&dir, "listed.onnxtxt", listed), dir.path().join("out"));
+    let compiled = json(&["compile", text(&m), "-o", text(&out), "--random-plan", "1", "--keep", "0.5", "--json"]);
+    assert!(compiled["notes"].to_string().contains("`w` is listed as an input too"), "{compiled}");
+    let saved = sparsec_onnx::load(&out.join("model.onnx")).unwrap().model;
+    let listed = saved.graph.listed_inputs().iter().map(|v| saved.graph.value(*v).name.as_str());
+    assert_eq!(listed.collect::<Vec<_>>(), ["x"]);
+}
+
+#[test]
 fn a_model_of_other_inputs_is_no_smaller_form_of_this_one() {
     let dir = TempDir::new().unwrap();
     let plan = file(&dir, "plan.yaml", PLAN);

@@ -5,7 +5,7 @@ use sparsec_ir::{Dim, Facts, Model, OpTable, Policy, Tensor, ValueId, verify};
 use sparsec_passes::mask::Places;
 use sparsec_passes::recover::{RecoverError, RecoverOptions, Recovery, recover};
 use sparsec_passes::remove::{RemoveError, mask, remove, restore};
-use sparsec_runtime::Runtime;
+use sparsec_runtime::{Runtime, RuntimeError};
 use sparsec_testkit::Random;
 use std::collections::BTreeSet;
 
@@ -107,19 +107,12 @@ impl Subject {
 
     /// Whether one runtime gives the same outputs for both models; `false` where it cannot run the original.
     fn agree(&self, runtime: &dyn Runtime, masked: &Model, pruned: &Model, inputs: &[Tensor]) -> Result<bool, String> {
-        let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
-        let run = |m: &Model| runtime.load(m, &shapes, 1).and_then(|s| s.run(inputs));
-        let (whole, masked, pruned) = (run(&self.model), run(masked), run(pruned));
-        if whole.is_err() {
+        if outputs(runtime, &self.model, inputs).is_err() {
             return Ok(false);
         }
-        let want = masked.map_err(|e| format!("masked model: {e}"))?;
-        let have = pruned.map_err(|e| format!("pruned model: {e}"))?;
-        for (i, (w, h)) in want.iter().zip(&have).enumerate() {
-            let label = &self.model.graph.value(self.model.graph.outputs()[i]).name;
-            close(w, h).map_err(|e| format!("output `{label}`: {e}"))?;
-        }
-        Ok(true)
+        let want = outputs(runtime, masked, inputs).map_err(|e| format!("masked model: {e}"))?;
+        let have = outputs(runtime, pruned, inputs).map_err(|e| format!("pruned model: {e}"))?;
+        all_close(&self.model, &want, &have).map(|()| true)
     }
 
     /// Cuts and recovers on `samples`; the result must equal the masked model with the weights that recovery found.
@@ -185,6 +178,32 @@ impl Subject {
         }
         Ok(())
     }
+}
+
+fn outputs(runtime: &dyn Runtime, model: &Model, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
+    let shapes: Vec<Vec<u64>> = inputs.iter().map(|t| t.dims.clone()).collect();
+    runtime.load(model, &shapes, 1)?.run(inputs)
+}
+
+/// Whether a runtime gives the same outputs for a model and for what became of it; `false` where it cannot run the model.
+pub(crate) fn same_outputs(
+    runtime: &dyn Runtime,
+    model: &Model,
+    changed: &Model,
+    inputs: &[Tensor],
+) -> Result<bool, String> {
+    let Ok(want) = outputs(runtime, model, inputs) else { return Ok(false) };
+    let have =
+        outputs(runtime, changed, inputs).map_err(|e| format!("{} on the changed model: {e}", runtime.name()))?;
+    all_close(model, &want, &have).map_err(|e| format!("{}: {e}", runtime.name()))?;
+    Ok(true)
+}
+
+fn all_close(model: &Model, want: &[Tensor], have: &[Tensor]) -> Result<(), String> {
+    for ((w, h), v) in want.iter().zip(have).zip(model.graph.outputs()) {
+        close(w, h).map_err(|e| format!("output `{}`: {e}", model.graph.value(*v).name))?;
+    }
+    Ok(())
 }
 
 /// Equal up to 1e-4 of the largest element.

@@ -103,7 +103,7 @@ pub(super) fn from_tract(tensor: &Foreign, stated: Option<ElemType>, name: &str)
     let mut out = Tensor::raw(elem, dims, Bytes::copy_from_slice(plain.as_bytes()))?;
     match stated {
         Some(s) if s != elem && widened(s) == elem => {
-            out = Tensor::from_f64(s, &out.dims, &out.to_f64()?)?;
+            out = Tensor::narrowed(s, &out.dims, &out.to_f64()?)?;
         }
         Some(s) if s != elem => return Err(refuse(name, format!("{elem}, stated as {s}"))),
         _ => {}

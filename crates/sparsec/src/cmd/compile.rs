@@ -18,8 +18,9 @@ use crate::values::{self, EvalSet};
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, Prepared, Pricing, Samples, cut,
-    cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal, run as run_model, weight_bytes,
+    COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, Prepared, Pricing, Samples,
+    compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
+    run as run_model, says_of_listed, weight_bytes,
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::metric::{Metric, Scored};
@@ -207,7 +208,8 @@ impl Job<'_> {
         Ok(if verdict.is_none_or(|v| v.equal()) { Exit::Done } else { Exit::Gate })
     }
 
-    /// The cut model against the masked one on random inputs; or why nothing was compared, which is no failure of the cut:
+    /// The cut model against the masked one on random inputs, and the canonical model against the file; or why nothing was
+    /// compared, which is no failure of the cut:
     /// a runtime may lack operators or types of the masked model, or the weights be too many to be handed to it.
     fn compared_with_masked(
         &self,
@@ -221,12 +223,15 @@ impl Job<'_> {
             return Ok(Err(format!("its weights take {has} MiB, more than {most}; `sparsec verify` compares any")));
         }
         let runtime = self.runtime.as_ref();
-        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
-        let masked = masked.map_err(DriveError::from)?;
         let inputs = match random_inputs(self.dense, seed, 2) {
             Ok(inputs) => inputs,
             Err(why) => return Ok(Err(why.to_string())),
         };
+        if let Err(why) = compare_canonical(self.dense, &self.source.model, runtime, &inputs)? {
+            self.talk.note(&format!("the canonical model was not compared with the file: {why}"));
+        }
+        let masked = mask(&self.dense.model, &self.dense.facts, &self.dense.channels, removal);
+        let masked = masked.map_err(DriveError::from)?;
         let left = match run_model(&masked, runtime, &inputs) {
             Ok(left) => left,
             Err(why) => return Ok(Err(why.to_string())),
@@ -394,6 +399,7 @@ impl Job<'_> {
         let names = Names::of(graph);
         let mut lines = self.dense.conceded(removal, &|n| names.node(graph, n));
         lines.extend(names.dropped(self.dense, removal));
+        lines.extend(says_of_listed(&self.source.model));
         lines
     }
 

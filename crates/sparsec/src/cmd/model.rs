@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
-use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, check, prepare, prepare_with};
+use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, RESOLVED, check, prepare, prepare_with};
 use sparsec_ir::{Model, OpTable, OpsetImport, TensorError, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
@@ -29,11 +29,14 @@ impl Source {
     }
 }
 
+/// Key of a model's metadata: SHA-256 of the plan that it was cut by.
+pub(crate) const PLAN: &str = "sparsec.plan_sha256";
+
 /// Says in a model where it comes from.
 pub(crate) fn stamp(model: &mut Model, concessions: &Concessions, plan_sha256: &str) {
-    model.meta.retain(|(k, _)| !k.starts_with("sparsec."));
+    model.meta.retain(|(k, _)| !k.starts_with("sparsec.") || k == RESOLVED);
     let given_up = concessions.given_up();
-    let own = [("sparsec.version", Some(env!("CARGO_PKG_VERSION"))), ("sparsec.plan_sha256", Some(plan_sha256))];
+    let own = [("sparsec.version", Some(env!("CARGO_PKG_VERSION"))), (PLAN, Some(plan_sha256))];
     let own = own.into_iter().chain([("sparsec.given_up", given_up.as_deref())]);
     model.meta.extend(own.filter_map(|(key, value)| Some((key.to_string(), value?.to_string()))));
 }

@@ -10,7 +10,7 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use sparsec::drive::DriveError;
+use sparsec::drive::{DriveError, says_of_listed};
 use sparsec_ir::text::{PrintOptions, Weights, print_model};
 use sparsec_passes::{ALL, CANONICALISE, Changed, parse};
 use std::path::PathBuf;
@@ -70,6 +70,7 @@ pub(crate) fn run(args: &OptArgs, global: &Global, talk: Talk) -> Result<Exit, C
     args.output.as_deref().map_or(Ok(()), output::expect_file)?;
     let watch = Watch::new(talk);
     let mut model = load(&args.model, talk)?.model;
+    says_of_listed(&model).iter().for_each(|line| talk.note(line));
     let nodes_before = model.graph.nodes().count();
     let table = table(global)?;
     let mut manager = manager(&args.options, &table, &watch)?;

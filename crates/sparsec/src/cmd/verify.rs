@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 use crate::cmd::apply::read_plan;
-use crate::cmd::model::{load, open, runtime};
+use crate::cmd::model::{PLAN, load, open, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -12,16 +12,20 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{DriveError, compare_narrow, random_inputs, verify};
-use sparsec_analysis::infer;
-use sparsec_ir::{Graph, Type, ValueId};
+use sparsec::drive::{
+    DriveError, Prepared, RESOLVED, changed_weights, compare_canonical, compare_narrow, random_inputs, verify,
+};
+use sparsec_analysis::{Removal, infer};
+use sparsec_ir::{Graph, Model, Type, ValueId};
 use sparsec_passes::mask::holds;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Check a removal: the smaller model must equal the dense one with the removed channels masked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery.
+Weights that were re-solved are put into the dense model first: checked is the removal, not the recovery. \
+All others must be the dense model's at the channels that the plan keeps.
 Masked weights must be zero where the plan says; what is left of them counts as re-solved.
 
 Examples:
@@ -70,6 +74,15 @@ struct Verified {
     /// Those of them that are not zero where the plan says, or in fewer places.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_masked: Vec<String>,
+    /// Largest relative difference between the file and its canonical form, which the removal starts from; absent where the
+    /// runtime cannot run the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical_error: Option<f64>,
+    /// Weights that recovery changed: of them only the structure is checked.
+    resolved: usize,
+    /// Weights that are neither the dense model's at the channels kept nor such as recovery changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    foreign: Vec<String>,
     /// Largest relative difference that the removal makes: where it is zero, the comparison saw nothing.
     effect: f64,
 }
@@ -79,7 +92,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let watch = Watch::new(talk);
     let runtime = runtime(global)?;
     let (plan, _) = read_plan(&args.plan, &args.model)?;
-    let (_, dense) = open(&args.model, &plan.concessions, global, &watch)?;
+    let (source, dense) = open(&args.model, &plan.concessions, global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let pruned = load(&args.pruned, talk)?.model;
     check_family(args, &dense.model.graph, &pruned.graph)?;
@@ -87,6 +100,11 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
         Some(path) => args.samples.first(path, &dense.model, args.batch, talk)?,
         None => random_inputs(&dense, args.seed, args.batch)?,
     };
+    let canonical = compare_canonical(&dense, &source.model, runtime.as_ref(), &inputs)?;
+    if let Err(why) = &canonical {
+        talk.note(&format!("the canonical model was not compared with the file: {why}"));
+    }
+    let (resolved, foreign) = weights(&dense, &pruned, &removal)?;
     let (found, effect) = verify(&dense, &pruned, &removal, runtime.as_ref(), &inputs)?;
     let (max_abs_error, max_rel_error) = (found.max_abs_error, found.max_rel_error);
     let narrow = match &dense.original {
@@ -98,7 +116,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let not_masked = holds((&pruned, &facts, &dense.table), &plan.masks).map_err(DriveError::from)?;
     let names = Names::of(&dense.model.graph);
     let verified = Verified {
-        equal: found.equal() && not_masked.is_empty() && narrow.is_none_or(|n| n.equal()),
+        equal: found.equal() && foreign.is_empty() && not_masked.is_empty() && narrow.is_none_or(|n| n.equal()),
         conceded: dense.conceded(&removal, &|n| names.node(&dense.model.graph, n)),
         dropped: names.dropped(&dense, &removal),
         given_up_error: narrow.map(|n| n.max_rel_error),
@@ -106,11 +124,23 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
         max_rel_error,
         masks: plan.masks.len(),
         not_masked,
+        canonical_error: canonical.ok().map(|c| c.max_rel_error),
+        resolved: resolved.len(),
+        foreign,
         effect,
     };
     let verdict = if verified.equal { "equal" } else { "different" };
     let mut text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
     text += &format!("the cut itself changes the outputs by {effect:.3e}, relative\n");
+    if let Some(error) = verified.canonical_error {
+        text += &format!("its canonical form differs from the dense file by {error:.3e}, relative\n");
+    }
+    if !resolved.is_empty() {
+        text += &format!(
+            "of {} that were re-solved only the structure is checked\n",
+            plural(resolved.len(), "weight", "weights")
+        );
+    }
     if let Some(n) = narrow {
         text += &format!("without what was given up, the rest differs by {:.3e}, relative\n", n.max_rel_error);
     }
@@ -128,7 +158,21 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     if !verified.not_masked.is_empty() {
         return Err(CliError::NotMasked { weights: verified.not_masked });
     }
-    if verified.equal { Ok(Exit::Done) } else { Err(CliError::Unequal { max_abs_error, max_rel_error }) }
+    match verified.foreign.first() {
+        _ if verified.equal => Ok(Exit::Done),
+        Some(first) => Err(CliError::Foreign { weights: verified.foreign.len(), first: first.clone() }),
+        None => Err(CliError::Unequal { max_abs_error, max_rel_error }),
+    }
+}
+
+/// Weights that are not those of the dense model at the channels kept: what recovery changed, and what nothing explains. A
+/// model that sparsec has not written may have been trained on: all that changed counts as the first.
+fn weights(dense: &Prepared, pruned: &Model, removal: &Removal) -> Result<(Vec<String>, Vec<String>), CliError> {
+    let changed = changed_weights(dense, pruned, removal)?;
+    let said = |key: &str| pruned.meta.iter().find(|(k, _)| k == key).map(|(_, names)| names.as_str());
+    let own = said(PLAN).is_some();
+    let resolved: BTreeSet<&str> = said(RESOLVED).unwrap_or_default().lines().collect();
+    Ok(changed.into_iter().partition(|name| !own || resolved.contains(name.as_str())))
 }
 
 /// Refuses a model that has other inputs or outputs than the dense one: no plan leads there.

@@ -1,6 +1,7 @@
 //! Carrying out a decision.
 
 use super::memory::{bound, first};
+use super::verify::{RESOLVED, changed_weights};
 use super::{DriveError, Observer, Prepared, Samples, compare};
 use sparsec_analysis::{Removal, infer};
 use sparsec_ir::Model;
@@ -25,9 +26,12 @@ pub struct Cut {
 /// say what that is.
 pub fn cut(dense: &Prepared, removal: &Removal, masks: &[MaskPlan]) -> Result<Cut, DriveError> {
     let mut model = remove(&dense.model, &dense.facts, &dense.table, &dense.channels, removal)?;
+    // Of an earlier cut, which gave the model that this one starts from.
+    model.meta.retain(|(key, _)| key != RESOLVED);
     if !masks.is_empty() {
         let facts = infer(&model, &dense.table).facts;
         zeroed(&mut model, &facts, &dense.table, masks)?;
+        tell_resolved(dense, &mut model, removal)?;
     }
     Ok(Cut { model, recovered: Vec::new(), masks: masks.to_vec() })
 }
@@ -70,10 +74,20 @@ pub fn cut_and_recover(
         progress: &progress,
     };
     out.recovered = recover(&cx, &mut out.model)?;
+    tell_resolved(dense, &mut out.model, removal)?;
     // A weight that could not be solved has the mask that the plan gives it, or none.
     let solved = |m: &MaskPlan| out.recovered.iter().find_map(|r| r.mask.clone().filter(|s| s.weight == m.weight));
     out.masks = masks.iter().filter_map(|m| solved(m).or_else(|| m.kept.is_some().then(|| m.clone()))).collect();
     Ok(out)
+}
+
+/// Says in the model which weights are no longer the dense model's.
+fn tell_resolved(dense: &Prepared, model: &mut Model, removal: &Removal) -> Result<(), DriveError> {
+    let resolved = changed_weights(dense, model, removal)?;
+    if !resolved.is_empty() {
+        model.meta.push((RESOLVED.to_string(), resolved.join("\n")));
+    }
+    Ok(())
 }
 
 /// Compares a cut model with the masked one.

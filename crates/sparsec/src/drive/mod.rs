@@ -23,12 +23,15 @@ pub use decide::{Decision, decide, random_removal, removal_of};
 pub use masks::{MaskDecision, WeightMask, decide_masks};
 pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
-pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
+pub use prepare::{Prepared, bound_facts, prepare, prepare_with, says_of_listed};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{macs, macs_by_node, macs_of_branch, macs_on};
 pub use sparsec_plan::{Concessions, GivenUp};
-pub use verify::{COMPARED, Comparison, compare, difference, random_inputs, run, verify, weight_bytes};
+pub use verify::{
+    COMPARED, Comparison, RESOLVED, changed_weights, compare, compare_canonical, difference, random_inputs, run,
+    verify, weight_bytes,
+};
 
 use sparsec_calib::CalibError;
 pub use sparsec_calib::Known;
@@ -146,6 +149,14 @@ pub enum DriveError {
     /// A removal whose result is not that of masking: a rule of an operator is wrong.
     #[error("the smaller model differs from the masked one: by {max_abs_error:.3e}, relative {max_rel_error:.3e}")]
     Unequal {
+        /// Largest difference.
+        max_abs_error: f64,
+        /// Largest difference relative to the output.
+        max_rel_error: f64,
+    },
+    /// A canonical model that does not compute what the file does: a pass is wrong.
+    #[error("the canonical model differs from the file: by {max_abs_error:.3e}, relative {max_rel_error:.3e}")]
+    Canonical {
         /// Largest difference.
         max_abs_error: f64,
         /// Largest difference relative to the output.

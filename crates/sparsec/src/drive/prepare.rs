@@ -5,7 +5,7 @@ use super::{DriveError, Observer};
 use sparsec_analysis::{Allowed, BranchId, Channels, Group, Inferred, Removal, ShapeProblem};
 use sparsec_analysis::{channels_allowing, infer, infer_node, start};
 use sparsec_ir::{Dim, Facts, Model, OpTable, Type, topological};
-use sparsec_passes::canonicalise::Evaluator;
+use sparsec_passes::canonicalise::{Evaluator, overridable};
 use sparsec_passes::{CANONICALISE, Manager, Remark, Verify};
 use sparsec_plan::Concessions;
 use sparsec_runtime::Runtime;
@@ -55,6 +55,7 @@ pub fn prepare_with(
     watch: &dyn Observer,
 ) -> Result<Prepared, DriveError> {
     let mut model = model.clone();
+    says_of_listed(&model).iter().for_each(|line| watch.note(line));
     watch.stage("canonicalise", 1);
     let mut cx = manager.context();
     if let Some(runtime) = runtime {
@@ -82,6 +83,17 @@ pub fn prepare_with(
     let channels = channels_allowing(&model, &facts, &table, allowed);
     watch.done(1);
     Ok(Prepared { model, facts, channels, table, concessions: concessions.clone(), original, remarks })
+}
+
+/// What a user has to know of constants that callers of the model could override, and no longer can.
+pub fn says_of_listed(model: &Model) -> Option<String> {
+    let listed = overridable(model);
+    let first = &model.graph.value(*listed.first()?).name;
+    let what = match listed.len() {
+        1 => format!("the constant `{first}` is listed as an input too: it is"),
+        n => format!("{n} constants are listed as inputs too, `{first}` first: they are"),
+    };
+    Some(format!("{what} taken as constant and no longer listed"))
 }
 
 /// Facts of `model` with `sizes` bound, inferred anew: some sizes are no polynomials of others, such as the length of a

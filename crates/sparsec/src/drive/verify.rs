@@ -3,8 +3,8 @@
 use super::{DriveError, Prepared};
 use sparsec_analysis::{Removal, node_ref};
 use sparsec_ir::{
-    AxisRef, Data, Dim, Draw, ElemType, Kernel, Model, Reason, Relate, Relation, Relations, Tensor, ValueId, WorkRule,
-    element_count,
+    AxisRef, Data, Dim, Draw, ElemType, Kernel, Model, Reason, Relate, Relation, Relations, Tensor, TensorError,
+    ValueId, WorkRule, element_count,
 };
 use sparsec_passes::remove::{mask, restore};
 use sparsec_runtime::Runtime;
@@ -53,6 +53,68 @@ pub fn verify(
     let (left, right) = (run(&masked, runtime, inputs)?, run(pruned, runtime, inputs)?);
     let effect = difference(&dense.model, &run(&dense.model, runtime, inputs)?, &right)?;
     Ok((difference(&masked, &left, &right)?, effect))
+}
+
+/// Relative difference up to which a canonical model counts as equal to its file where weights take 16 bits or fewer: what
+/// is folded is rounded to another neighbour.
+const NARROW_TOLERANCE: f64 = 2e-2;
+
+/// Compares the canonical model, with all that a user gave up, with the `file` that it was made of; or says why nothing was
+/// compared: a runtime may lack what passes resolve.
+pub fn compare_canonical(
+    dense: &Prepared,
+    file: &Model,
+    runtime: &dyn Runtime,
+    inputs: &[Tensor],
+) -> Result<Result<Comparison, String>, DriveError> {
+    let canonical = dense.original.as_ref().map_or(&dense.model, |o| &o.model);
+    let wanted = match run(file, runtime, inputs) {
+        Ok(wanted) => wanted,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
+    let found = difference(file, &wanted, &run(canonical, runtime, inputs)?)?;
+    let narrow = |(v, _)| file.graph.constant(v).is_some_and(|t| t.elem.holds_weights() && t.elem.bits() <= 16);
+    let tolerance = if file.graph.values().any(narrow) { NARROW_TOLERANCE } else { TOLERANCE };
+    if found.max_rel_error <= tolerance {
+        return Ok(Ok(found));
+    }
+    let Comparison { max_abs_error, max_rel_error } = found;
+    Err(DriveError::Canonical { max_abs_error, max_rel_error })
+}
+
+/// Key of a model's metadata: names of the constants that recovery changed, a line each.
+pub const RESOLVED: &str = "sparsec.resolved";
+
+/// Names of weights of `pruned` that are not those of the dense model at the slots that `removal` keeps.
+pub fn changed_weights(dense: &Prepared, pruned: &Model, removal: &Removal) -> Result<Vec<String>, DriveError> {
+    let graph = &dense.model.graph;
+    let mut out = Vec::new();
+    for (v, value) in graph.values() {
+        let Some(whole) = graph.constant(v).filter(|t| t.elem.holds_weights()) else { continue };
+        let Some(found) = pruned.graph.find(&value.name).and_then(|p| pruned.graph.constant(p)) else { continue };
+        let source = |source| DriveError::Output { value: value.name.clone(), source };
+        let mut wanted = whole.as_ref().clone();
+        for axis in 0..whole.dims.len() {
+            if let Some(kept) = dense.channels.kept_of(v, axis, removal) {
+                wanted = wanted.gather(axis, &kept).map_err(source)?;
+            }
+        }
+        if !alike(&wanted, found).map_err(source)? {
+            out.push(value.name.clone());
+        }
+    }
+    Ok(out)
+}
+
+/// Whether two weights are the same up to rounding: another runtime may have folded them.
+fn alike(a: &Tensor, b: &Tensor) -> Result<bool, TensorError> {
+    if a.dims != b.dims || a.elem != b.elem || !a.elem.is_float() {
+        return Ok(a.dims == b.dims && a.elem == b.elem && a.data == b.data);
+    }
+    let tolerance = if a.elem.bits() <= 16 { NARROW_TOLERANCE } else { TOLERANCE };
+    let (a, b) = (a.to_f64()?, b.to_f64()?);
+    let scale = a.iter().map(|v| v.abs()).fold(0.0, f64::max);
+    Ok(a.iter().zip(&b).all(|(a, b)| a == b || (a - b).abs() <= tolerance * scale || a.is_nan() && b.is_nan()))
 }
 
 /// Compares the outputs of two models with the same inputs.
@@ -211,6 +273,22 @@ mod tests {
         let inputs = random_inputs(&dense, 1, 40).unwrap();
         let most = |i: usize| inputs[i].to_i64().unwrap().into_iter().max().unwrap();
         assert_eq!([0, 1, 3, 4].map(most), [8, 5, 1, 1]);
+    }
+
+    #[test]
+    fn a_canonical_model_that_computes_something_else_than_its_file_is_found() {
+        let file = sparsec_testkit::model(
+            "g (float[n,2] x) => (y) <float[2] w = {1.0, 2.0}> { h = Identity (x) y = Mul (h, w) }",
+        );
+        let none = Concessions::default();
+        let mut dense = prepare(&file, sparsec_ops::table(), None, &none, &Quiet).unwrap();
+        let runtime = sparsec_runtime::default_runtime().unwrap();
+        let inputs = random_inputs(&dense, 1, 3).unwrap();
+        let compared = |dense: &Prepared| compare_canonical(dense, &file, runtime.as_ref(), &inputs);
+        assert!(compared(&dense).unwrap().unwrap().equal());
+        let w = dense.model.graph.find("w").unwrap();
+        dense.model.graph.set_constant(w, Tensor::f32(&[2], &[1.0, 2.5]));
+        assert!(matches!(compared(&dense), Err(DriveError::Canonical { .. })));
     }
 
     #[test]
