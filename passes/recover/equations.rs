@@ -141,6 +141,10 @@ impl Sums {
     }
 }
 
+/// What rounding leaves of a variance, relative to the squared mean: sums of squares are taken in single precision
+/// (`sparsec_linalg::add_gram`).
+const ROUNDING: f64 = 1e-6;
+
 /// What a regression fits.
 #[derive(Clone, Copy)]
 pub(super) struct Ridge {
@@ -162,7 +166,9 @@ pub(super) fn solve_group(
 ) -> Option<Solution> {
     let (mut a, mut c, mx, my) = total.moments(biased);
     c.add_scaled(&product(&a, &old.weight), -1.0);
-    let lift = lambda * a.mean_diagonal() + f64::MIN_POSITIVE;
+    // No weight is to be made of inputs that do not vary: what the sums have of them are errors.
+    let square = mx.iter().map(|m| m * m).sum::<f64>() / mx.len().max(1) as f64;
+    let lift = lambda * a.mean_diagonal() + ROUNDING * square + f64::MIN_POSITIVE;
     for i in 0..a.rows() {
         a.set(i, i, a.get(i, i) + lift);
     }

@@ -85,7 +85,12 @@ pub(super) fn solve(
             shift[at] += b - old_shift[at];
         }
     }
-    model.graph.set_constant(w_value, weight.to_tensor(&tensor).map_err(broken)?);
+    let solved = weight.to_tensor(&tensor).map_err(broken)?;
+    // Stored in fewer bits than it was solved in.
+    if !solved.to_f64().map_err(broken)?.iter().all(|v| v.is_finite()) {
+        return Ok(Err(Skipped::Singular));
+    }
+    model.graph.set_constant(w_value, solved);
     if let Some(bias) = &bias {
         write_bias(model, node, bias, &shift)?;
     }
