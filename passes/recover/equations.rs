@@ -143,6 +143,10 @@ impl Sums {
     }
 }
 
+/// What rounding leaves of a variance, relative to the squared mean: sums of squares are taken in single precision
+/// (`sparsec_linalg::add_gram`).
+const ROUNDING: f64 = 1e-6;
+
 /// What a regression fits.
 #[derive(Clone, Copy)]
 pub(crate) struct Ridge {
@@ -177,7 +181,9 @@ impl Normal {
     /// (A + λI) W = C + λ W₀.
     pub(crate) fn of(total: &Sums, old: &Map, ridge: Ridge) -> Self {
         let (mut gram, mut cross, x, y) = total.moments(ridge.biased);
-        let lift = ridge.lambda * gram.mean_diagonal() + f64::MIN_POSITIVE;
+        // No weight is to be made of inputs that do not vary: what the sums have of them are errors.
+        let square = x.iter().map(|m| m * m).sum::<f64>() / x.len().max(1) as f64;
+        let lift = ridge.lambda * gram.mean_diagonal() + ROUNDING * square + f64::MIN_POSITIVE;
         for i in 0..gram.rows() {
             gram.set(i, i, gram.get(i, i) + lift);
         }

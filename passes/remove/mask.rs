@@ -263,8 +263,18 @@ pub fn restore(
         let maps =
             inner_map(table, node_ref(model, facts, id)).zip(inner_map(table, node_ref(pruned, &small, twin_id)));
         for (operand, new) in twin.inputs.iter().enumerate() {
-            let Some(new) = new.and_then(|v| pruned.graph.constant(v)).filter(|t| t.elem.is_float()) else { continue };
+            let Some((new, called)) = new.and_then(|v| Some((pruned.graph.constant(v)?, &pruned.graph.value(v).name)))
+            else {
+                continue;
+            };
+            if !new.elem.is_float() {
+                continue;
+            }
+            // Behind a dropped branch operands stand elsewhere than they did, or for a sum that they are what is left of.
+            let constant = |v: &ValueId| model.graph.constant(*v).is_some();
             let old = node.inputs.get(operand).copied().flatten();
+            let there = old.is_none_or(|v| constant(&v)) && twin.inputs.len() >= node.inputs.len();
+            let old = if there { old } else { model.graph.find(called).filter(constant).or(old) };
             let name =
                 old.map_or_else(|| format!("{}_bias", model.graph.label(id)), |v| model.graph.value(v).name.clone());
             let source = |source| RemoveError::Constant { value: name.clone(), source };

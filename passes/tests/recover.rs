@@ -72,6 +72,21 @@ fn a_form_that_is_not_solved_is_said() {
 }
 
 #[test]
+fn no_weight_is_made_of_inputs_that_do_not_vary() {
+    let dense = model(
+        "g (float[n,3] x) => (float[n,2] y)
+        <float[3,4] w = [\"location\": \"random:1\"], float zero = {0.0}, float[4] k = {3.0, 1.0, 2.0, 5.0},
+         float[4,2] v = [\"location\": \"random:2\"], float[2] b = {0.5, -1.0}>
+        { h = MatMul (x, w) z = Mul (h, zero) c = Add (z, k) p = MatMul (c, v) y = Add (p, b) }",
+    );
+    let (cut, done) = recovered(&dense, RecoverOptions { ridge: 1e-3, ..EXACT });
+    assert!(done.iter().all(|r| r.outcome.is_ok()) && done.len() == 1, "{done:?}");
+    let weights = |m: &Model| m.graph.constant(m.graph.find("v").expect("it stays")).expect("constant").to_f64();
+    let (was, is) = (weights(&dense).expect("numbers"), weights(&cut).expect("numbers"));
+    assert!(was.iter().zip(&is).all(|(a, b)| (a - b).abs() < 0.1), "{was:?} {is:?}");
+}
+
+#[test]
 fn what_is_computed_again_for_want_of_memory_gives_the_same_weights() {
     let dense = model(
         "g (float[n,3] x) => (y)

@@ -90,10 +90,8 @@ impl OnnxRuntime {
         let ports = ports(&model.graph, inputs)?;
         let mut fixed = model.clone();
         fix_shapes(&mut fixed, &ports);
-        let encoded = sparsec_onnx::encode(&fixed);
-        let model = encoded.map_err(|source| RuntimeError::Encode { runtime: self.name.clone(), source })?;
         let outputs = fixed.graph.outputs().iter().map(|&v| fixed.graph.value(v).name.clone()).collect();
-        let pool = Pool { environment: self.environment.clone(), model, threads, free: Mutex::new(Vec::new()) };
+        let pool = Pool { environment: self.environment.clone(), model: fixed, threads, free: Mutex::new(Vec::new()) };
         let session = OrtSession { runtime: self.name.clone(), ports, outputs, pool };
         let first = session.build()?;
         session.pool.give_back(first);
@@ -105,7 +103,9 @@ impl OnnxRuntime {
 /// the same time as others gets its own.
 struct Pool {
     environment: Environment,
-    model: Vec<u8>,
+    /// Encoded for each session anew: its weights are those of the file that it came from, an encoded model's would be
+    /// copies.
+    model: Model,
     threads: usize,
     free: Mutex<Vec<Loaded>>,
 }
@@ -117,13 +117,13 @@ impl Pool {
     fn give_back(&self, session: Loaded) {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
-    fn build(&self) -> Result<Loaded, ort::Error> {
+    fn build(&self, encoded: &[u8]) -> Result<Loaded, ort::Error> {
         Loaded::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(self.threads.max(1))?
             .with_parallel_execution(false)?
             .with_log_level(LogLevel::Error)?
-            .commit_from_memory(&self.model)
+            .commit_from_memory(encoded)
     }
 }
 
@@ -138,7 +138,9 @@ impl OrtSession {
     fn build(&self) -> Result<Loaded, RuntimeError> {
         let stage = "creating the session";
         let failed = |why| RuntimeError::Load { runtime: self.runtime.clone(), stage, why };
-        guarded(|| self.pool.build()).map_err(failed)?.map_err(|e| failed(e.to_string()))
+        let encoded = sparsec_onnx::encode(&self.pool.model);
+        let encoded = encoded.map_err(|source| RuntimeError::Encode { runtime: self.runtime.clone(), source })?;
+        guarded(|| self.pool.build(&encoded)).map_err(failed)?.map_err(|e| failed(e.to_string()))
     }
 
     fn failed(&self, why: String) -> RuntimeError {

@@ -207,3 +207,14 @@ fn rewrites_that_undo_each_other_come_to_an_end() {
         assert!((both - alone).abs() < 1e-5, "{both} {alone}");
     }
 }
+
+#[test]
+fn a_sum_of_what_was_a_product_of_doubles_is_one_of_singles() {
+    // From 16 rows on, another kernel of tract's is at work.
+    let m = model(
+        "g (float[n,2] x, float[n,3] r) => (float[n,3] y) <double[2,3] w = {1.0, -2.0, 3.0, 0.5, 0.25, 1.0}>
+         { h = Cast <to = 11> (x) z = MatMul (h, w) c = Cast <to = 1> (z) y = Add (c, r) }",
+    );
+    let y = run(&m, &[Tensor::f32(&[16, 2], &[1.0; 32]), Tensor::f32(&[16, 3], &[10.0; 48])]).unwrap();
+    assert_eq!(y[0].to_f32().unwrap(), [11.5, 8.25, 14.0].repeat(16));
+}

@@ -1,10 +1,13 @@
-//! Keeps tract from losing the terms of a sum over an axis that a broadcast has stretched.
+//! Keeps tract's rewrites from changing what a model computes: an identity that no rewrite looks through stands behind
 //!
-//! tract takes a broadcast in front of a contraction away, also where it stretches the axis that is summed over: a sum
-//! of n terms becomes one of one term. An identity behind each broadcast that no rewrite looks through prevents it.
+//! - each broadcast: tract takes one in front of a contraction away, also where it stretches the axis that is summed over,
+//!   and a sum of n terms becomes one of one term;
+//! - each cast of doubles: tract joins it with the product in front of it, and then a sum behind it, whose singles the
+//!   product's kernel reads as doubles.
 
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Tile};
+use tract_onnx::tract_core::ops::cast::Cast;
 
 /// The identity, opaque to rewrites.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -34,13 +37,19 @@ impl TypedOp for Barrier {
     as_op!();
 }
 
-/// Puts an opaque identity behind each broadcast of `model`. A `Tile` counts as one: it becomes one where it repeats axes
-/// of length 1.
+/// Puts an opaque identity behind broadcasts and casts of doubles. A `Tile` counts as a broadcast: it becomes one where it
+/// repeats axes of length 1.
 pub(super) fn shield(model: &mut TypedModel) -> TractResult<()> {
-    let broadcasts = model.nodes().iter().filter(|n| n.op_is::<MultiBroadcastTo>() || n.op_is::<Tile>());
-    for node in broadcasts.map(|n| n.id).collect::<Vec<_>>() {
-        let (name, fact) = (format!("{}.barrier", model.node(node).name), model.outlet_fact(node.into())?);
-        TypedModelPatch::intercept(model, node.into(), name, Barrier, fact.without_value())?.apply(model)?;
+    let mut shielded = Vec::new();
+    for node in model.nodes() {
+        let broadcasts = node.op_is::<MultiBroadcastTo>() || node.op_is::<Tile>();
+        if broadcasts || node.op_is::<Cast>() && model.outlet_fact(node.inputs[0])?.datum_type == f64::datum_type() {
+            shielded.push(node.id);
+        }
+    }
+    for id in shielded {
+        let (name, fact) = (format!("{}.barrier", model.node(id).name), model.outlet_fact(id.into())?);
+        TypedModelPatch::intercept(model, id.into(), name, Barrier, fact.without_value())?.apply(model)?;
     }
     Ok(())
 }

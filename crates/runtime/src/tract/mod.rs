@@ -40,19 +40,20 @@ impl Runtime for Tract {
         fix_shapes(&mut legal, &ports);
         legalise::legalise(&mut legal)?;
         widen::widen(&mut legal);
-        let (trace, inference) = parse(&legal)?;
-        drop(legal);
-        let typed = trace.stage("inferring types", || {
-            let mut model = inference;
-            for (i, (shape, dt)) in inputs.iter().zip(types).enumerate() {
-                let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
-                model.set_input_fact(i, InferenceFact::dt_shape(dt, &*dims))?;
-            }
-            let mut typed = model.into_typed()?;
-            barrier::shield(&mut typed)?;
-            Ok(typed)
-        })?;
-        let plan = plan(&trace, typed)?;
+        let typed = || {
+            let (trace, mut model) = parse(&legal)?;
+            let typed = trace.stage("inferring types", || {
+                for (i, (shape, dt)) in inputs.iter().zip(&types).enumerate() {
+                    let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
+                    model.set_input_fact(i, InferenceFact::dt_shape(*dt, &*dims))?;
+                }
+                let mut typed = model.into_typed()?;
+                barrier::shield(&mut typed)?;
+                Ok(typed)
+            })?;
+            Ok((trace, typed))
+        };
+        let (trace, plan) = plan(&typed)?;
         Ok(Box::new(TractSession { plan, ports, outputs, trace }))
     }
 }
@@ -83,9 +84,18 @@ fn parse(model: &Model) -> Result<(Trace, InferenceModel), RuntimeError> {
 
 /// A plan over the optimised model or, where tract's rewrites fail, over the one that they start from: it computes the
 /// same, only slower. What is simplified but not lowered is no such form: some of it fails when it is run.
-fn plan(trace: &Trace, typed: TypedModel) -> Result<Arc<TypedSimplePlan>, RuntimeError> {
-    let optimised = trace.stage("optimising", || TypedSimplePlan::new(rewrite::optimised(typed.clone())?));
-    optimised.or_else(|_| trace.stage("planning", || TypedSimplePlan::new(typed)))
+///
+/// That model is made anew: holding it meanwhile would take its weights once more.
+fn plan(
+    typed: &dyn Fn() -> Result<(Trace, TypedModel), RuntimeError>,
+) -> Result<(Trace, Arc<TypedSimplePlan>), RuntimeError> {
+    let (trace, model) = typed()?;
+    let optimised = trace.stage("optimising", || TypedSimplePlan::new(rewrite::optimised(model)?));
+    let plan = optimised.or_else(|_| {
+        let (trace, model) = typed()?;
+        trace.stage("planning", || TypedSimplePlan::new(model))
+    })?;
+    Ok((trace, plan))
 }
 
 struct TractSession {
