@@ -222,19 +222,19 @@ mod tests {
         assert_eq!(out.error, best);
     }
 
-    /// Two groups inside a branch that can be dropped, which is the last one, and a group beside it.
+    /// Four groups inside a branch that can be dropped, which is the last one, and two groups beside it.
     struct Nested;
     impl Evaluate for Nested {
         fn price(&self, keep: &[u32]) -> Price {
-            let (a, b, beside) = (f64::from(keep[0]), f64::from(keep[1]), f64::from(keep[2]));
-            let inner = if keep[3] == 0 { 0.0 } else { a + b + 10.0 };
-            Price { macs: inner + beside, ..Price::default() }
+            let sum = |of: &[u32]| f64::from(of.iter().sum::<u32>());
+            let inner = if keep[6] == 0 { 0.0 } else { sum(&keep[..4]) + 10.0 };
+            Price { macs: inner + sum(&keep[4..6]), ..Price::default() }
         }
         fn coupled(&self, group: usize) -> &[usize] {
-            [&[3][..], &[3], &[], &[0, 1]][group]
+            [&[6][..], &[6], &[6], &[6], &[], &[], &[0, 1, 2, 3]][group]
         }
         fn inside(&self, group: usize) -> &[usize] {
-            if group == 3 { &[0, 1] } else { &[] }
+            if group == 6 { &[0, 1, 2, 3] } else { &[] }
         }
         fn interrupted(&self) -> bool {
             false
@@ -243,17 +243,18 @@ mod tests {
 
     #[test]
     fn what_is_inside_a_dropped_branch_stays_whole_and_counts_for_nothing() {
-        let branch = |error: f64| Curve::new(vec![0, 1], vec![error, 0.0]);
-        let limit = |at_most| [Limit { kind: LimitKind::Macs, at_most }];
-        let cheap = [curve(1.0), curve(1.0), curve(50.0), branch(0.5)];
-        let out = search(&cheap, &limit(20.0), &Nested).unwrap();
-        assert_eq!((out.keep, out.error), (vec![16, 16, 16, 0], 0.5));
-        // The groups inside are cut first, and when they have lost 24 the branch costs but 16 more.
-        let dear = [curve(1.0), curve(1.0), curve(2.0), branch(40.0)];
-        let out = search(&dear, &limit(24.0), &Nested).unwrap();
-        assert_eq!((out.keep, out.error), (vec![16, 16, 16, 0], 40.0));
-        let out = search(&dear, &limit(50.0), &Nested).unwrap();
-        assert_eq!((out.keep[3], out.error), (1, 8.0));
+        let found = |branch: f64, at_most| {
+            let branch = Curve::new(vec![0, 1], vec![branch, 0.0]);
+            let curves = [1.0, 1.0, 1.0, 1.0, 2.0, 2.5].map(curve).into_iter().chain([branch]);
+            let limit = Limit { kind: LimitKind::Macs, at_most };
+            let out = search(&curves.collect::<Vec<_>>(), &[limit], &Nested).unwrap();
+            (out.keep, out.error)
+        };
+        assert_eq!(found(0.5, 48.0), (vec![16, 16, 16, 16, 16, 16, 0], 0.5));
+        // The groups inside are cut first; when they have lost 48 the branch, at 60, costs but 12 more.
+        assert_eq!(found(60.0, 48.0), (vec![16, 16, 16, 16, 16, 16, 0], 60.0));
+        let (keep, error) = found(60.0, 98.0);
+        assert_eq!((keep[6], error), (1, 8.0));
     }
 
     /// A chain of layers of which each contracts what the one before makes; counts what it is asked.
