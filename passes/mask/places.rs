@@ -92,13 +92,13 @@ fn place(
     Ok((found, units, kept))
 }
 
-/// A plan's masks by the weight that each is of, in `model`, from which the plan's channels have been removed.
+/// A plan's masks by the weight that each is of, in a model from which the plan's channels have been removed.
+pub type Places = BTreeMap<ValueId, MaskPlan>;
+
+/// Finds the weights of a plan's masks in a model.
 ///
 /// # Errors
 /// Where a mask does not fit.
-pub type Places = BTreeMap<ValueId, MaskPlan>;
-
-/// Finds the weights of a plan's masks in `model`.
 pub fn places(cx: (&Model, &Facts, &OpTable), masks: &[MaskPlan]) -> Result<Places, MaskError> {
     masks.iter().map(|m| Ok((place(cx, m)?.0.value, m.clone()))).collect()
 }
