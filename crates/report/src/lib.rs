@@ -18,6 +18,6 @@ mod text;
 pub use error::ReportError;
 pub use html::page;
 pub use report::{
-    Better, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment, Node, Report, RuntimeUse, SCHEMA, Side,
-    TargetInfo, Tool,
+    Better, Frozen, Group, Input, Interval, Limit, Memory, Metric, Moment, Node, Prunable, Report, RuntimeUse, SCHEMA,
+    Side, TargetInfo, Tool,
 };

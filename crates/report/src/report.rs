@@ -28,6 +28,9 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// Groups of channels, cut or not.
     pub groups: Vec<Group>,
+    /// How much of the model any plan could cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prunable: Option<Prunable>,
     /// Axes that can never shrink.
     pub frozen: Vec<Frozen>,
     /// Files that the run read.
@@ -206,12 +209,23 @@ pub struct Group {
     pub axes: Vec<String>,
     /// Parameters that hang on it, before.
     pub params: u64,
-    /// Multiply-accumulates that hang on it, as a share of the model's, before.
-    pub macs_share: f64,
+    /// Multiply-accumulates that hang on it, as a share of the model's, before; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs_share: Option<f64>,
     /// Error at the output by units kept: `[kept, error]`, ascending in `kept`.
     pub curve: Vec<(u64, f64)>,
     /// Why it was not cut further.
     pub why_not_more: String,
+}
+
+/// Shares of the canonical model that sit in channels that can leave, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prunable {
+    /// Of the parameters.
+    pub params: f64,
+    /// Of the multiply-accumulates; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<f64>,
 }
 
 /// An axis that can never shrink.
@@ -225,6 +239,12 @@ pub struct Frozen {
     pub reason: String,
     /// Parameters that this keeps.
     pub params: u64,
+    /// Multiply-accumulates that they take part in; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<u64>,
+    /// What may free it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// A file that the run read.

@@ -6,6 +6,7 @@ mod concessions;
 mod damage;
 mod flow;
 mod hostile;
+mod inspect;
 mod limits;
 mod reduce;
 

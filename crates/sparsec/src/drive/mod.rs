@@ -8,6 +8,7 @@ mod cut;
 mod decide;
 mod measure;
 mod memory;
+mod near;
 mod prepare;
 mod pricing;
 mod sampling;
@@ -16,15 +17,16 @@ mod verify;
 
 pub use bounded::Bounded;
 pub use check::{Oddity, check};
-pub use concede::{NarrowError, Need, Original, compare_narrow};
+pub use concede::{NarrowError, Need, Original, compare_narrow, way_out};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use measure::{Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
+pub use near::near;
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
-pub use share::{macs, macs_by_node, macs_of_branch, macs_on};
+pub use share::{Uncounted, macs, macs_by_node, macs_of_branch, macs_on, uncounted};
 pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{COMPARED, Comparison, compare, difference, random_inputs, run, verify, weight_bytes};
 
