@@ -7,7 +7,7 @@ use serde::Serialize;
 use sparsec::drive::{Prepared, macs_by_node};
 use sparsec_analysis::{AxisOwner, FrozenAxis, elements_on};
 use sparsec_ir::{Facts, NodeId, Reason, ValueId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that one reason freezes at one node.
 #[derive(Serialize)]
@@ -37,26 +37,35 @@ type Statement<'a> = (&'a Reason, Option<NodeId>);
 /// Frozen axes with their constants.
 type Stuck<'a> = Vec<(ValueId, &'a FrozenAxis)>;
 
-/// Frozen axes by reason and node, those that hold back most first. `bound` are facts with sizes bound.
-pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) -> Vec<HeldBack> {
+/// Frozen axes by reason and node, those that hold back most first; a reason that more than `most` nodes state is one row.
+/// `bound` are facts with sizes bound.
+pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>, most: usize) -> Vec<HeldBack> {
     let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
     let macs = bound.map(|facts| macs_per_element(dense, facts));
     let remedies = Remedies::of(dense);
+    let mut nodes_of: BTreeMap<&Reason, BTreeSet<NodeId>> = BTreeMap::new();
+    for f in &dense.channels.frozen {
+        nodes_of.entry(&f.freeze.reason).or_default().extend(f.freeze.node);
+    }
+    // Every kernel of a convolution states the same.
+    let named = |f: &&FrozenAxis| f.freeze.reason != Reason::Window;
     let mut alike: BTreeMap<Statement, Stuck> = BTreeMap::new();
     for f in &dense.channels.frozen {
         if let AxisOwner::Value(v, _) = axes.owner(f.axis) {
-            // Every kernel of a convolution states the same.
-            let node = f.freeze.node.filter(|_| f.freeze.reason != Reason::Window);
+            let few = nodes_of.get(&f.freeze.reason).is_some_and(|nodes| nodes.len() <= most);
+            let node = Some(f).filter(named).and_then(|f| f.freeze.node.filter(|_| few));
             alike.entry((&f.freeze.reason, node)).or_default().push((v, f));
         }
     }
-    let row = |((reason, node), all): (Statement, Stuck)| {
+    let row = |((reason, _), all): (Statement, Stuck)| {
+        let nodes: BTreeSet<NodeId> = all.iter().map(|(_, f)| *f).filter(named).filter_map(|f| f.freeze.node).collect();
+        let nodes: Vec<NodeId> = nodes.into_iter().collect();
         let mut of_value: BTreeMap<ValueId, Vec<&FrozenAxis>> = BTreeMap::new();
         all.iter().for_each(|(v, f)| of_value.entry(*v).or_default().push(f));
         let held: BTreeMap<ValueId, u64> = of_value.into_iter().map(|(v, fs)| (v, elements(dense, v, &fs))).collect();
         HeldBack {
             reason: reason.to_string(),
-            node: node.map(|n| names.node(graph, n)),
+            node: (!nodes.is_empty()).then(|| names.list(graph, &nodes)),
             axes: all.iter().map(|(_, f)| axes.label(graph, f.axis)).collect(),
             shown: all.iter().map(|(_, f)| names.axis(dense, f.axis)).collect(),
             slots: all.iter().map(|(_, f)| u64::from(f.slots)).sum(),
@@ -65,7 +74,7 @@ pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) 
                 let macs = |(v, n): (&ValueId, &u64)| each.get(v).map_or(0, |m| (m * *n as f64).round() as u64);
                 held.iter().map(macs).sum()
             }),
-            remedy: remedies.remedy(reason, node, &all.iter().map(|(_, f)| *f).collect::<Vec<_>>()),
+            remedy: remedies.remedy(reason, nodes.first().copied(), &all.iter().map(|(_, f)| *f).collect::<Vec<_>>()),
             window: *reason == Reason::Window,
         }
     };

@@ -158,7 +158,8 @@ impl Names {
         let (n, names) = (plural(nodes.len(), "quantised layer", "quantised layers"), self.list(graph, &nodes));
         (!nodes.is_empty()).then(|| format!("the weights of {n} were cut and not re-solved: {names}"))
     }
-    fn list(&self, graph: &Graph, nodes: &[NodeId]) -> String {
+    /// The first two nodes, and how many there are besides.
+    pub(crate) fn list(&self, graph: &Graph, nodes: &[NodeId]) -> String {
         let names: Vec<String> = nodes.iter().map(|n| self.node(graph, *n)).collect();
         few(&names)
     }

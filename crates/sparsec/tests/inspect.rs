@@ -215,3 +215,18 @@ fn wrong_use_is_answered_with_what_would_be_right() {
     let error: Value = serde_json::from_slice(&out.stdout).expect("one JSON object");
     assert_eq!((&error["schema"], &error["code"]), (&"sparsec/error@1".into(), &"S0101".into()), "{error}");
 }
+
+#[test]
+fn a_reason_that_many_nodes_state_is_one_row_for_people_and_many_for_programs() {
+    let layer = |i: u32| format!("s{i} = Softmax (x{i}) x{} = MatMul (s{i}, w{i})", i + 1);
+    let weights = |i: u32| format!("float[4,4] w{i} = [\"location\": \"random:{}\"]", i + 1);
+    let many = |f: &dyn Fn(u32) -> String, between: &str| (0..5).map(f).collect::<Vec<_>>().join(between);
+    let graph = format!("g (float[1,4] x0) => (float[1,4] x5) <{}> {{ {} }}", many(&weights, ", "), many(&layer, " "));
+    let found = inspect(&graph, &[]);
+    let rows = found["held_back"].as_array().unwrap();
+    let reason = "Softmax works over the whole axis";
+    assert!(rows.iter().filter(|r| r["reason"] == reason).count() > 3, "{found}");
+    let dir = TempDir::new().unwrap();
+    let said = String::from_utf8(sparsec(&["inspect", text(&file(&dir, &graph))]).stdout).unwrap();
+    assert_eq!(said.matches(reason).count(), 1, "{said}");
+}

@@ -80,6 +80,9 @@ struct Inspection {
     frozen: Vec<Frozen>,
     /// The same by reason and node, the dearest first.
     held_back: Vec<HeldBack>,
+    /// The same for people, who need not read of every layer of a kind.
+    #[serde(skip)]
+    held_back_text: Vec<HeldBack>,
 }
 
 #[derive(Serialize)]
@@ -136,7 +139,8 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let names = Names::of(graph);
     let mut bound = args.sizes.facts(&dense).ok();
     let macs = bound.as_ref().map(|facts| macs(&dense, facts));
-    let held_back = held_back(&dense, &names, bound.as_ref());
+    let held = |most| held_back(&dense, &names, bound.as_ref(), most);
+    let (held_back, held_back_text) = (held(usize::MAX), held(MANY));
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
@@ -170,6 +174,7 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         groups: channels.groups.iter().map(|g| group(&dense, &names, g, bound.as_mut())).collect(),
         frozen: frozen(channels, graph, &names),
         held_back,
+        held_back_text,
     };
     talk.result("inspect", &inspection, &text(&inspection, args.groups)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
@@ -214,6 +219,9 @@ fn frozen(channels: &Channels, graph: &Graph, names: &Names) -> Vec<Frozen> {
     };
     channels.frozen.iter().filter_map(one).collect()
 }
+
+/// Nodes that state one reason, of which each has a row of its own.
+const MANY: usize = 3;
 
 /// What lines go on with below the first.
 const INDENT: &str = "            ";
@@ -308,7 +316,7 @@ fn held_back_text(i: &Inspection) -> String {
     const AXES: usize = 3;
     /// Rows that hold back less than this part of the model are said in one line.
     const PART: u64 = 1000;
-    let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = i.held_back.iter().partition(|r| r.window);
+    let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = i.held_back_text.iter().partition(|r| r.window);
     let counts = |r: &&HeldBack| {
         r.params * PART >= i.params || r.macs.zip(i.macs).is_some_and(|(m, all)| m > 0 && m * PART >= all)
     };
