@@ -230,23 +230,21 @@ fn frozen(all: &[Frozen]) -> Vec<[String; 5]> {
         Some(remedy) => text::prose(&format!("{}; {remedy}", f.reason)),
         None => text::prose(&f.reason),
     };
+    let name = |f: &Frozen| match &f.layer {
+        Some(layer) => text::clean(&format!("{layer} ({})", f.value)),
+        None => text::clean(&f.value),
+    };
     let macs = |f: &Frozen| f.macs.map_or(NONE.to_string(), text::count);
     let mut said: Vec<&str> = Vec::new();
     let mut out = Vec::new();
     for f in &sorted {
         let count = alike(f);
         if count < MANY {
-            out.push([text::clean(&f.value), f.axis.to_string(), why(f), text::count(f.params), macs(f)]);
+            out.push([name(f), f.axis.to_string(), why(f), text::count(f.params), macs(f)]);
         } else if !said.contains(&f.reason.as_str()) {
             said.push(&f.reason);
             let most = format!("{} at most", text::count(f.params));
-            out.push([
-                format!("{} and {} more", text::clean(&f.value), count - 1),
-                String::new(),
-                why(f),
-                most,
-                String::new(),
-            ]);
+            out.push([format!("{} and {} more", name(f), count - 1), String::new(), why(f), most, String::new()]);
         }
     }
     out

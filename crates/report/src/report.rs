@@ -233,6 +233,9 @@ pub struct Prunable {
 pub struct Frozen {
     /// Value.
     pub value: String,
+    /// The layer that it belongs to, where its name does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
     /// Axis of it, from 0.
     pub axis: u32,
     /// Why.

@@ -77,6 +77,7 @@ fn sample() -> Report {
         prunable: Some(Prunable { params: 0.5, macs: Some(0.25) }),
         frozen: vec![Frozen {
             value: "y".to_string(),
+            layer: None,
             axis: 1,
             reason: "graph output".to_string(),
             params: 640,

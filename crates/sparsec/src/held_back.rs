@@ -39,10 +39,14 @@ type Stuck<'a> = Vec<(ValueId, &'a FrozenAxis)>;
 
 /// Frozen axes by reason and node, those that hold back most first; a reason that more than `most` nodes state is one row.
 /// `bound` are facts with sizes bound.
-pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>, most: usize) -> Vec<HeldBack> {
+pub(crate) fn held_back(
+    dense: &Prepared,
+    (names, remedies): (&Names, &Remedies),
+    bound: Option<&Facts>,
+    most: usize,
+) -> Vec<HeldBack> {
     let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
     let macs = bound.map(|facts| macs_per_element(dense, facts));
-    let remedies = Remedies::of(dense);
     let mut nodes_of: BTreeMap<&Reason, BTreeSet<NodeId>> = BTreeMap::new();
     for f in &dense.channels.frozen {
         nodes_of.entry(&f.freeze.reason).or_default().extend(f.freeze.node);

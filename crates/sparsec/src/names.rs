@@ -78,21 +78,21 @@ impl Names {
             None => layers,
         }
     }
-    /// An axis of a constant, with the layer before it where its name tells nothing of that.
+    /// The layer that uses a constant, where the constant's name does not say so.
+    pub(crate) fn layer_of(&self, graph: &Graph, v: ValueId) -> Option<&str> {
+        let layer = self.users.get(&v)?.iter().find_map(|n| self.layers.get(n))?;
+        // Without what tells nodes of one layer apart.
+        layer.split(" (").next().filter(|l| !graph.value(v).name.starts_with(l))
+    }
+    /// An axis of a constant, with its layer.
     pub(crate) fn axis(&self, dense: &Prepared, axis: AxisId) -> String {
-        let label = dense.channels.axes.label(&dense.model.graph, axis);
+        let graph = &dense.model.graph;
+        let label = dense.channels.axes.label(graph, axis);
         let layer = match dense.channels.axes.owner(axis) {
-            AxisOwner::Value(v, _) => {
-                self.users.get(&v).and_then(|nodes| nodes.iter().find_map(|n| self.layers.get(n)))
-            }
+            AxisOwner::Value(v, _) => self.layer_of(graph, v),
             AxisOwner::Virtual(_) | AxisOwner::Digit => None,
         };
-        // Without what tells nodes of one layer apart.
-        let layer = layer.and_then(|l| l.split(" (").next());
-        match layer.filter(|l| !label.starts_with(l)) {
-            Some(layer) => format!("{layer} ({label})"),
-            None => label,
-        }
+        layer.map_or_else(|| label.clone(), |layer| format!("{layer} ({label})"))
     }
     /// Says in a plan of which layers its groups are.
     pub(crate) fn annotate(&self, dense: &Prepared, plan: &mut Plan) {

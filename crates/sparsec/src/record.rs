@@ -190,10 +190,12 @@ pub(crate) fn prunable(dense: &Prepared, facts: &Facts) -> Prunable {
 /// The frozen axes of a report. `facts` are bound.
 pub(crate) fn frozen(dense: &Prepared, facts: &Facts) -> Vec<Frozen> {
     let graph = &dense.model.graph;
+    let names = Names::of(graph);
     let (remedies, macs) = (Remedies::of(dense), macs_per_element(dense, facts));
     let one = |f: &sparsec_analysis::FrozenAxis| match dense.channels.axes.owner(f.axis) {
         AxisOwner::Value(v, axis) => Some(Frozen {
             value: graph.value(v).name.clone(),
+            layer: names.layer_of(graph, v).map(str::to_string),
             axis,
             reason: f.freeze.reason.to_string(),
             params: f.params,

@@ -1,9 +1,13 @@
 //! What a user can do about frozen axes. A remedy is offered only where that which would take it accepts it.
 
 use sparsec::drive::{Prepared, way_out};
-use sparsec_analysis::{Allowed, Channels, FrozenAxis, Slot, channels_allowing};
+use sparsec_analysis::{Allowed, AxisId, Channels, FrozenAxis, Slot, channels_allowing};
 use sparsec_ir::{NodeId, Policy, Reason, Relate, ValueId};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Axes of values that can be given up together, if they can.
+type WayOut = Option<BTreeSet<(ValueId, u32)>>;
 
 /// Remedies for the frozen axes of one model.
 pub(crate) struct Remedies<'a> {
@@ -12,6 +16,8 @@ pub(crate) struct Remedies<'a> {
     allowing: BTreeMap<Policy, Channels>,
     /// Nodes that make values whose rank nothing says, though that of their operands is known.
     shapeless: BTreeMap<ValueId, NodeId>,
+    /// What was found of axes, by the axis that a reason is stated of: finding it solves the channels anew.
+    tried: RefCell<BTreeMap<AxisId, WayOut>>,
 }
 
 impl<'a> Remedies<'a> {
@@ -26,7 +32,8 @@ impl<'a> Remedies<'a> {
             (policy, channels_allowing(&dense.model, &dense.facts, &dense.table, allowed))
         };
         let policies: BTreeSet<Policy> = stated.collect();
-        Self { dense, allowing: policies.into_iter().map(solved).collect(), shapeless: shapeless(dense) }
+        let allowing = policies.into_iter().map(solved).collect();
+        Self { dense, allowing, shapeless: shapeless(dense), tried: RefCell::default() }
     }
 
     /// What may free axes that `node` freezes for one reason.
@@ -67,7 +74,10 @@ impl<'a> Remedies<'a> {
         const MOST: usize = 8;
         let axes = &self.dense.channels.axes;
         let stated: BTreeMap<_, Slot> = frozen.iter().map(|f| (axes.locate(f.freeze.at).0, f.freeze.at)).collect();
-        let all = stated.into_values().take(MOST).find_map(|at| way_out(self.dense, at))?;
+        let way_out = |(axis, at): (AxisId, Slot)| {
+            self.tried.borrow_mut().entry(axis).or_insert_with(|| way_out(self.dense, at)).clone()
+        };
+        let all = stated.into_iter().take(MOST).find_map(way_out)?;
         let option =
             |(v, axis): (ValueId, u32)| format!("--give-up {}:{axis}=INDICES", self.dense.model.graph.value(v).name);
         let options: Vec<String> = all.into_iter().map(option).collect();

@@ -158,6 +158,7 @@ fn the_report_says_what_can_leave_and_what_frees_the_rest() {
     assert_eq!((&report["prunable"]["params"], &report["prunable"]["macs"]), (&1.0.into(), &1.0.into()), "{report}");
     assert_eq!(report["groups"][0]["macs_share"], 1.0, "{report}");
     let class = report["frozen"].as_array().unwrap().iter().find(|f| f["value"] == "fold").unwrap();
+    assert!(class.get("layer").is_none() && report["groups"][0]["title"] == "a", "{report}");
     assert_eq!(
         (class["macs"].as_u64(), &class["remedy"]),
         (Some(24), &"`--give-up y:1=INDICES` takes out what nobody needs".into())

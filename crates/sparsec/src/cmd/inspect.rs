@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::held_back::{HeldBack, held_back, nothing_to_cut};
 use crate::names::Names;
+use crate::remedy::Remedies;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, fitted, lines, plural, screen};
 use crate::talk::Talk;
@@ -139,7 +140,8 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let names = Names::of(graph);
     let mut bound = args.sizes.facts(&dense).ok();
     let macs = bound.as_ref().map(|facts| macs(&dense, facts));
-    let held = |most| held_back(&dense, &names, bound.as_ref(), most);
+    let remedies = Remedies::of(&dense);
+    let held = |most| held_back(&dense, (&names, &remedies), bound.as_ref(), most);
     let (held_back, held_back_text) = (held(usize::MAX), held(MANY));
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
