@@ -130,6 +130,22 @@ pub enum Skipped {
     Range,
 }
 
+impl Skipped {
+    /// The reason without figures of the node, of which several share one.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::TooFew { .. } => "fewer observations than unknowns: give more samples",
+            Self::Singular => "the equations have no finite solution",
+            Self::NoGain { .. } => "the error on held-out samples would not fall",
+            Self::Form => "a scattering window that overlaps itself",
+            Self::NotLinear => "they sum over channels that were cut, in a form that is not solved",
+            Self::TooLarge { .. } => "the equations would take too much memory",
+            Self::Shared => "other nodes read the weights too",
+            Self::Range => "new weights are beyond what their type holds",
+        }
+    }
+}
+
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

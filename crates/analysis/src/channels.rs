@@ -355,12 +355,15 @@ impl Channels {
             self.params.1 += total - all_frozen;
         }
         for group in &mut self.groups {
+            let mut slots: BTreeMap<(ValueId, usize), u64> = BTreeMap::new();
             for (axis, n) in &group.axes {
-                let AxisOwner::Value(v, _) = self.axes.owner(*axis) else { continue };
-                let Some(t) = model.graph.constant(v).filter(|t| is_weight(t)) else { continue };
-                let per_slot = t.count() / u64::from(self.axes.len(*axis)).max(1);
-                group.params += per_slot * u64::from(*n) * group.units.len() as u64;
+                let AxisOwner::Value(v, a) = self.axes.owner(*axis) else { continue };
+                slots.insert((v, a as usize), u64::from(*n) * group.units.len() as u64);
             }
+            let values: BTreeSet<ValueId> = slots.keys().map(|(v, _)| *v).collect();
+            let weights = values.iter().filter_map(|v| Some((*v, model.graph.constant(*v).filter(|t| is_weight(t))?)));
+            let on = |v, a| slots.get(&(v, a)).copied().unwrap_or(0);
+            group.params = weights.map(|(v, t)| elements_on(&t.dims, |a| on(v, a))).sum();
         }
     }
 
@@ -380,6 +383,12 @@ impl Channels {
 /// Whether a constant is a parameter: of a type that holds weights, and not a scalar.
 fn is_weight(t: &sparsec_ir::Tensor) -> bool {
     t.elem.holds_weights() && !t.dims.is_empty()
+}
+
+/// Elements of a tensor that sit in a slot of at least one axis, where `slots` says how many of axis `a` count.
+pub fn elements_on(dims: &[u64], slots: impl Fn(usize) -> u64) -> u64 {
+    let elsewhere = dims.iter().enumerate().map(|(a, len)| len.saturating_sub(slots(a))).product::<u64>();
+    dims.iter().product::<u64>() - elsewhere
 }
 
 /// Weights in order of their first use by a node in topological order.

@@ -19,7 +19,9 @@ mod whole;
 pub use allowed::{Allowed, Inexact, Slots};
 pub use audit::{Breach, audit};
 pub use axes::{Axes, AxisId, AxisOwner, Slot};
-pub use channels::{Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, channels, channels_allowing};
+pub use channels::{
+    Channels, FrozenAxis, Group, GroupId, Removal, Unit, UnitId, channels, channels_allowing, elements_on,
+};
 pub use collect::Link;
 pub use depth::{Branch, BranchId, StayingTerm, WhyTermStays};
 pub use explain::{Step, path};

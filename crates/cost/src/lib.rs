@@ -26,6 +26,7 @@ pub use error::TargetError;
 pub use estimate::{Estimate, Interval, Memory, NodeCost, estimate};
 pub use memory::LiveRange;
 pub use pricer::{Price, Pricer, Tally};
+pub use schedule::params;
 pub use target::{
     ByteClass, Channels, ComputeClass, Energy, Fusion, Kernels, Level, Levels, MemoryModel, OffPath, Overhead, Target,
     Weights, builtin,

@@ -117,8 +117,10 @@ impl Schedule {
 
     fn count_graph(&mut self, graph: &Graph) {
         for (_, value) in graph.values().filter(|(_, v)| !v.uses.is_empty()) {
-            if let Def::Constant(t) = &value.def {
-                self.count_tensor(size::fixed(t));
+            match &value.def {
+                Def::Constant(t) => self.count_tensor(size::fixed(t)),
+                Def::Sparse(s) => self.count_tensor(size::fixed(&s.values)),
+                Def::Input | Def::Node { .. } | Def::Outer => {}
             }
         }
         for (id, _) in graph.nodes() {
@@ -130,6 +132,13 @@ impl Schedule {
         self.fixed_params = self.fixed_params.saturating_add(params);
         self.fixed_bytes = self.fixed_bytes.saturating_add(bytes);
     }
+}
+
+/// Parameters of a model, as [`Estimate::params`](crate::Estimate::params) counts them.
+pub fn params(model: &Model) -> u64 {
+    let mut all = Schedule::default();
+    all.count_graph(&model.graph);
+    all.fixed_params
 }
 
 /// The launch of `id` alone, and whether it is transcendental.

@@ -38,6 +38,11 @@ impl FromStr for Policy {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
         let names = || Self::ALL.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
-        Self::ALL.iter().copied().find(|p| p.name() == name).ok_or_else(|| format!("`{name}` is none of {}", names()))
+        let british = name.replace("normalized", "normalised");
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|p| p.name() == british)
+            .ok_or_else(|| format!("`{name}` is none of {}", names()))
     }
 }

@@ -80,8 +80,8 @@ impl fmt::Display for Reason {
             Self::Indexed | Self::Lookup => f.write_str("indexed by data"),
             Self::Rule(r) => f.write_str(r),
             Self::Factorisation => f.write_str("two factorisations of the axis meet"),
-            Self::WholeAxis => f.write_str("the whole axis would leave"),
-            Self::Captured { op } => write!(f, "captured by a subgraph of `{op}`"),
+            Self::WholeAxis => f.write_str("its channels could only leave all together"),
+            Self::Captured { op } => write!(f, "captured by a subgraph of {op}"),
             Self::Unstated { op } => write!(f, "the rule of {op} does not speak of this axis"),
         }
     }

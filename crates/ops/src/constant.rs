@@ -80,7 +80,7 @@ fn constant_relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let y = node.need_output(0)?;
     match stored(node) {
         Some(_) => free_all(&y, r), // R1
-        None => freeze_all(r, &y, &Reason::Rule("sparse numbers of a node")),
+        None => freeze_all(r, &y, &Reason::Rule("a sparse constant in an attribute")),
     }
     Ok(())
 }

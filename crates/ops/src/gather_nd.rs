@@ -4,7 +4,7 @@
 //!  R1  Axes that the indices address are frozen.
 //!  R2  Batch axes, and axes that are moved whole, are the same axes of x and of the result.
 //!  R3  Axes of the indices are those of the result.
-//!  R4  Axes over updates are frozen: every update counts in the result.
+//!  R4  Axes over updates are frozen: each update has its own place in the result.
 //!  R5  `GatherND` by a constant column of indices picks along the first axis, as `Gather` does; after a cut that leaves
 //!      other indices it becomes one.
 //!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
@@ -84,7 +84,7 @@ fn gather_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     Ok(())
 }
 
-const EVERY_UPDATE: Reason = Reason::Rule("every update counts in the result");
+const EVERY_UPDATE: Reason = Reason::Rule("each update has its own place in the result");
 
 fn scatter_elements(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
     let (x, indices, updates) = (node.need_input(0)?, node.need_input(1)?, node.need_input(2)?);
@@ -280,8 +280,8 @@ mod tests {
         check_relation(
             "g (float[7,4] x, int64[3,1] i, float[3,4] u) => (float[] y) { y = ScatterND (x, i, u) }",
             &[
-                "i.0 frozen: every update counts in the result",
-                "u.0 frozen: every update counts in the result",
+                "i.0 frozen: each update has its own place in the result",
+                "u.0 frozen: each update has its own place in the result",
                 "i.1 frozen: indexed by data",
                 "x.0 frozen: indexed by data",
                 "y.0 frozen: indexed by data",

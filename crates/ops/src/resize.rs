@@ -212,7 +212,7 @@ fn relate(node: &NodeRef, target: &Target, r: &mut Relations) -> Result<(), OpEr
         }
     }
     for operand in (1..node.input_count()).filter_map(|i| node.input(i)) {
-        freeze_all(r, &operand, &Reason::Rule("numbers for axes"));
+        freeze_all(r, &operand, &Reason::Rule("it says how the result is sized"));
     }
     Ok(())
 }
@@ -263,7 +263,7 @@ mod tests {
             R2 x:1 = y:1
             freeze x:2: a window mixes neighbouring slots
             freeze y:2: a window mixes neighbouring slots
-            freeze s:0: numbers for axes";
+            freeze s:0: it says how the result is sized";
         check_relation(&scales("2,4,5", "1, 1, 2", ""), expect);
         check_relation(&sizes("2,4,5", 3, "2, 4, 9", ""), expect);
         check_relation(&sizes("2,4,5", 1, "9", ", axes=[2]"), expect);
@@ -275,7 +275,7 @@ mod tests {
         check_shape(&text, "float[?y.0,?y.1,?y.2]");
         let frozen = [0, 1, 2]
             .map(|a| ["x", "y"].map(|v| format!("freeze {v}:{a}: a window mixes neighbouring slots")).join("\n"));
-        check_relation(&text, &format!("{}\nfreeze s:0: numbers for axes", frozen.join("\n")));
+        check_relation(&text, &format!("{}\nfreeze s:0: it says how the result is sized", frozen.join("\n")));
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Plan {
 pub struct GroupPlan {
     /// Id of the group, as `sparsec inspect --groups` prints it.
     pub id: String,
+    /// The layers that make its units; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<String>,
     /// Units that the group has in the model.
     pub units: u32,
     /// Units that stay, by their original number.
@@ -168,6 +171,7 @@ impl Plan {
             let keep: Vec<u32> = g.units.iter().enumerate().filter(stays).map(|(i, _)| i as u32).collect();
             (keep.len() < g.units.len()).then(|| GroupPlan {
                 id: g.id.clone(),
+                layers: None,
                 units: g.units.len() as u32,
                 keep: Indices::new(keep),
                 why: None,

@@ -38,7 +38,8 @@ struct Page {
     branches_left_out: usize,
     masks: Vec<MaskRow>,
     masks_left_out: usize,
-    frozen: Vec<[String; 4]>,
+    prunable: String,
+    frozen: Vec<[String; 5]>,
     frozen_left_out: usize,
     limits: Vec<LimitRow>,
     scores: Vec<ScoreRow>,
@@ -155,12 +156,13 @@ impl Page {
             branches: r.branches.iter().take(MAX_ROWS).map(branch).collect(),
             masks_left_out: r.masks.len().saturating_sub(MAX_ROWS),
             masks: r.masks.iter().take(MAX_ROWS).map(mask).collect(),
+            prunable: prunable(r),
             frozen_left_out: frozen.len().saturating_sub(MAX_ROWS),
             frozen: frozen.into_iter().take(MAX_ROWS).collect(),
             limits: r.limits.iter().map(limit).collect(),
             scores: rows(&r.evaluations),
-            warnings: r.warnings.iter().map(|w| text::clean(w)).collect(),
-            notes: r.notes.iter().map(|n| text::clean(n)).collect(),
+            warnings: r.warnings.iter().map(|w| text::prose(w)).collect(),
+            notes: r.notes.iter().map(|n| text::prose(n)).collect(),
             provenance: r.runtimes.iter().map(|u| [text::clean(&u.name), text::clean(&u.used_for)]).collect(),
             inputs: (r.inputs.iter())
                 .map(|i| [text::clean(&i.role), text::clean(&i.name), text::clean(&i.sha256)])
@@ -241,28 +243,41 @@ fn tone(worse: std::cmp::Ordering) -> &'static str {
     }
 }
 
+/// In place of a figure that is not known.
+const NONE: &str = "–";
+
+fn prunable(r: &Report) -> String {
+    let Some(share) = r.prunable else { return String::new() };
+    let macs = share.macs.map_or(String::new(), |m| format!(" and {} of the MACs", text::percent(m)));
+    format!("{} of the parameters{macs} sit in channels that can leave.", text::percent(share.params))
+}
+
 /// Rows of the table of frozen axes, the dearest first. What many axes share is said once: every kernel of a convolution
 /// is frozen for the same reason.
-fn frozen(all: &[Frozen]) -> Vec<[String; 4]> {
+fn frozen(all: &[Frozen]) -> Vec<[String; 5]> {
     const MANY: usize = 6;
     let mut sorted: Vec<&Frozen> = all.iter().collect();
     sorted.sort_by(|a, b| b.params.cmp(&a.params).then_with(|| (&a.value, a.axis).cmp(&(&b.value, b.axis))));
     let alike = |f: &Frozen| sorted.iter().filter(|o| o.reason == f.reason).count();
+    let why = |f: &Frozen| match &f.remedy {
+        Some(remedy) => text::prose(&format!("{}; {remedy}", f.reason)),
+        None => text::prose(&f.reason),
+    };
+    let name = |f: &Frozen| match &f.layer {
+        Some(layer) => text::clean(&format!("{layer} ({})", f.value)),
+        None => text::clean(&f.value),
+    };
+    let macs = |f: &Frozen| f.macs.map_or(NONE.to_string(), text::count);
     let mut said: Vec<&str> = Vec::new();
     let mut out = Vec::new();
     for f in &sorted {
         let count = alike(f);
         if count < MANY {
-            out.push([text::clean(&f.value), f.axis.to_string(), text::clean(&f.reason), text::count(f.params)]);
+            out.push([name(f), f.axis.to_string(), why(f), text::count(f.params), macs(f)]);
         } else if !said.contains(&f.reason.as_str()) {
             said.push(&f.reason);
             let most = format!("{} at most", text::count(f.params));
-            out.push([
-                format!("{} and {} more", text::clean(&f.value), count - 1),
-                String::new(),
-                text::clean(&f.reason),
-                most,
-            ]);
+            out.push([format!("{} and {} more", name(f), count - 1), String::new(), why(f), most, String::new()]);
         }
     }
     out
@@ -315,7 +330,7 @@ fn group(g: &Group) -> GroupRow {
         units: g.units,
         kept_width: at(120.0 * share),
         params: text::count(g.params),
-        macs: text::percent(g.macs_share),
+        macs: g.macs_share.map_or(NONE.to_string(), text::percent),
         axes: g.axes.iter().map(|a| text::clean(a)).collect(),
         spark: chart::spark(&g.curve, g.units, g.kept),
         why: text::clean(&g.why_not_more),

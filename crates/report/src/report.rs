@@ -37,6 +37,9 @@ pub struct Report {
     /// Weights that were looked at for masks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masks: Vec<Mask>,
+    /// How much of the model any plan could cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prunable: Option<Prunable>,
     /// Axes that can never shrink.
     pub frozen: Vec<Frozen>,
     /// Files that the run read.
@@ -215,8 +218,9 @@ pub struct Group {
     pub axes: Vec<String>,
     /// Parameters that hang on it, before.
     pub params: u64,
-    /// Multiply-accumulates that hang on it, as a share of the model's, before.
-    pub macs_share: f64,
+    /// Multiply-accumulates that hang on it, as a share of the model's, before; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs_share: Option<f64>,
     /// Error at the output by units kept: `[kept, error]`, ascending in `kept`.
     pub curve: Vec<(u64, f64)>,
     /// Why it was not cut further.
@@ -265,17 +269,36 @@ pub struct Mask {
     pub why: String,
 }
 
+/// Shares of the canonical model that sit in channels that can leave, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prunable {
+    /// Of the parameters.
+    pub params: f64,
+    /// Of the multiply-accumulates; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<f64>,
+}
+
 /// An axis that can never shrink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frozen {
     /// Value.
     pub value: String,
+    /// The layer that it belongs to, where its name does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
     /// Axis of it, from 0.
     pub axis: u32,
     /// Why.
     pub reason: String,
     /// Parameters that this keeps.
     pub params: u64,
+    /// Multiply-accumulates that they take part in; absent where sizes are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<u64>,
+    /// What may free it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// A file that the run read.

@@ -82,6 +82,11 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A sentence of the tool's, in which names stand between grave accents.
+pub(crate) fn prose(text: &str) -> String {
+    clean(text).replace('`', "")
+}
+
 /// `text` cut to `columns`, with dots in its middle where it is longer: both ends of a layer's name tell it apart.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
     let wide = |c: char| if c >= '\u{1100}' { 2 } else { 1 };

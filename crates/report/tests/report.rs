@@ -2,7 +2,7 @@
 
 use sparsec_report::{
     Better, Branch, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Mask, Memory,
-    Metric, Moment, Node, Part, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+    Metric, Moment, Node, Part, Prunable, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
 };
 use sparsec_testkit::snapshot;
 
@@ -87,7 +87,7 @@ fn sample() -> Report {
             kept: 32,
             axes: vec!["conv1.w:0".to_string(), "conv2.w:1".to_string()],
             params: 40_000,
-            macs_share: 0.25,
+            macs_share: Some(0.25),
             curve: vec![(16, 0.2), (32, 0.05), (48, 0.01), (64, 0.0)],
             why_not_more: "the next step costs more than the limit on the drop allows".to_string(),
         }],
@@ -110,7 +110,16 @@ fn sample() -> Report {
             error: Some(0.0123),
             why: "by themselves, these zeros make the output diverge by 1.0e-3".to_string(),
         }],
-        frozen: vec![Frozen { value: "y".to_string(), axis: 1, reason: "graph output".to_string(), params: 640 }],
+        prunable: Some(Prunable { params: 0.5, macs: Some(0.25) }),
+        frozen: vec![Frozen {
+            value: "y".to_string(),
+            layer: None,
+            axis: 1,
+            reason: "graph output".to_string(),
+            params: 640,
+            macs: Some(640),
+            remedy: Some("`--give-up y:1=INDICES` takes out what nobody needs".to_string()),
+        }],
         inputs: vec![Input { role: "model".to_string(), name: "small.onnx".to_string(), sha256: "00ff".to_string() }],
         notes: vec!["one node has no work rule".to_string()],
         warnings: vec!["the limit on memory is out of reach".to_string()],

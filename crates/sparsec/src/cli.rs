@@ -29,7 +29,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Threads to work with; results do not depend on them [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = crate::values::threads)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Say nothing but results and errors.
     #[arg(short, long, global = true)]

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
-use sparsec::drive::{DriveError, NarrowError};
+use sparsec::drive::{DriveError, NarrowError, near};
 use sparsec_calib::CalibError;
 use sparsec_calib::data::DataError;
 use sparsec_calib::metric::{Metric, MetricError};
@@ -155,6 +155,8 @@ pub(crate) enum CliError {
         name: String,
         /// Whether the model had it before it was made canonical.
         folded: bool,
+        /// The node that it went into, where that is known.
+        into: Option<String>,
         /// Names that are close.
         near: Vec<String>,
     },
@@ -356,7 +358,8 @@ impl CliError {
             Self::OtherFamily { .. } => Some("the order is MODEL PRUNED: the dense model first".into()),
             Self::CurveForm { .. } => Some("measure them again with `sparsec sensitivity`".into()),
             Self::Unmet { .. } => Some("the plan is the cheapest there is; relax the limits, or see `sparsec inspect` for what is frozen".into()),
-            Self::NoValue { near, .. } if !near.is_empty() => Some(format!("near names: {}", near.join(", "))),
+            Self::NoValue { into: Some(node), .. } => Some(format!("it was merged into `{node}`")),
+            Self::NoValue { near, .. } if !near.is_empty() => like(near),
             Self::NoValue { .. } | Self::SlotForm { .. } => {
                 Some("`sparsec inspect --groups` and `sparsec opt MODEL` show names of values".into())
             }
@@ -385,6 +388,11 @@ impl CliError {
     }
 }
 
+/// Names that the user may have meant.
+fn like(near: &[String]) -> Option<String> {
+    (!near.is_empty()).then(|| format!("near names: {}", near.join(", ")))
+}
+
 fn runtime_exit(e: &RuntimeError) -> Exit {
     match e {
         RuntimeError::UnknownRuntime { .. } | RuntimeError::NoLibrary => Exit::Usage,
@@ -398,6 +406,7 @@ fn drive_exit(e: &DriveError) -> Exit {
         DriveError::Narrow(e) => match **e {
             NarrowError::Remove(_) | NarrowError::Output { .. } => Exit::Input,
             NarrowError::NoValue { .. }
+            | NarrowError::Whole { .. }
             | NarrowError::NoAxis { .. }
             | NarrowError::NoIndex { .. }
             | NarrowError::Stays { .. } => Exit::Usage,
@@ -458,6 +467,7 @@ fn drive_code(e: &DriveError) -> &'static str {
             NarrowError::Remove(_) => "S0411",
             NarrowError::Output { .. } => "S0225",
             NarrowError::NoValue { .. }
+            | NarrowError::Whole { .. }
             | NarrowError::NoAxis { .. }
             | NarrowError::NoIndex { .. }
             | NarrowError::Stays { .. } => "S0417",
@@ -478,7 +488,15 @@ fn calib_code(e: &CalibError) -> &'static str {
 }
 
 fn drive_help(e: &DriveError) -> Option<String> {
+    if let DriveError::Pass(PassError::UnknownPass { name }) = e {
+        let near = like(&near(name, sparsec_passes::ALL.iter().map(|p| p.name)));
+        return Some(format!("{}`sparsec opt --help` lists the passes", near.map_or(String::new(), |n| n + "; ")));
+    }
     let help = match e {
+        DriveError::Narrow(e) => match &**e {
+            NarrowError::NoValue { near, .. } => return like(near),
+            _ => return None,
+        },
         DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
         DriveError::NoInformation { .. } => {
             "look at the samples and their `--scale`; `--random-plan` cuts without samples"
@@ -496,7 +514,6 @@ fn drive_help(e: &DriveError) -> Option<String> {
         }
         DriveError::Plan(PlanError::NoSuchGroup { .. }) => "`sparsec inspect --groups` lists the groups",
         DriveError::Plan(PlanError::NoSuchBranch { .. }) => "`sparsec inspect --groups` lists the branches",
-        DriveError::Pass(PassError::UnknownPass { .. }) => "`sparsec opt --help` lists the passes",
         DriveError::Pass(
             PassError::MissingArtifact { .. }
             | PassError::Unreported { .. }

@@ -1,11 +1,13 @@
 //! What frozen axes cost: parameters and multiply-accumulates that they hold back, by reason.
 
 use crate::names::Names;
+use crate::origins::origins;
+use crate::remedy::Remedies;
 use serde::Serialize;
 use sparsec::drive::{Prepared, macs_by_node};
-use sparsec_analysis::{AxisOwner, FrozenAxis};
+use sparsec_analysis::{AxisOwner, FrozenAxis, elements_on};
 use sparsec_ir::{Facts, NodeId, Reason, ValueId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that one reason freezes at one node.
 #[derive(Serialize)]
@@ -15,6 +17,9 @@ pub(crate) struct HeldBack {
     pub(crate) node: Option<String>,
     /// Axes of constants.
     pub(crate) axes: Vec<String>,
+    /// The same as people know them.
+    #[serde(skip)]
+    pub(crate) shown: Vec<String>,
     pub(crate) slots: u64,
     /// Weight elements that sit in one of the slots.
     pub(crate) params: u64,
@@ -32,30 +37,48 @@ type Statement<'a> = (&'a Reason, Option<NodeId>);
 /// Frozen axes with their constants.
 type Stuck<'a> = Vec<(ValueId, &'a FrozenAxis)>;
 
-/// Frozen axes by reason and node, those that hold back most first. `bound` are facts with sizes bound.
-pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) -> Vec<HeldBack> {
+/// Frozen axes by reason and node, those that hold back most first; a reason that more than `most` nodes state is one row.
+/// `bound` are facts with sizes bound.
+pub(crate) fn held_back(
+    dense: &Prepared,
+    (names, remedies): (&Names, &Remedies),
+    bound: Option<&Facts>,
+    most: usize,
+) -> Vec<HeldBack> {
     let (graph, axes) = (&dense.model.graph, &dense.channels.axes);
-    let macs = bound.map(|facts| macs_by_node(dense, facts));
+    let macs = bound.map(|facts| macs_per_element(dense, facts));
+    let mut nodes_of: BTreeMap<&Reason, BTreeSet<NodeId>> = BTreeMap::new();
+    for f in &dense.channels.frozen {
+        nodes_of.entry(&f.freeze.reason).or_default().extend(f.freeze.node);
+    }
+    // Every kernel of a convolution states the same.
+    let named = |f: &&FrozenAxis| f.freeze.reason != Reason::Window;
     let mut alike: BTreeMap<Statement, Stuck> = BTreeMap::new();
     for f in &dense.channels.frozen {
         if let AxisOwner::Value(v, _) = axes.owner(f.axis) {
-            // Every kernel of a convolution states the same.
-            let node = f.freeze.node.filter(|_| f.freeze.reason != Reason::Window);
+            let few = nodes_of.get(&f.freeze.reason).is_some_and(|nodes| nodes.len() <= most);
+            let node = Some(f).filter(named).and_then(|f| f.freeze.node.filter(|_| few));
             alike.entry((&f.freeze.reason, node)).or_default().push((v, f));
         }
     }
-    let row = |((reason, node), all): (Statement, Stuck)| {
+    let row = |((reason, _), all): (Statement, Stuck)| {
+        let nodes: BTreeSet<NodeId> = all.iter().map(|(_, f)| *f).filter(named).filter_map(|f| f.freeze.node).collect();
+        let nodes: Vec<NodeId> = nodes.into_iter().collect();
         let mut of_value: BTreeMap<ValueId, Vec<&FrozenAxis>> = BTreeMap::new();
         all.iter().for_each(|(v, f)| of_value.entry(*v).or_default().push(f));
         let held: BTreeMap<ValueId, u64> = of_value.into_iter().map(|(v, fs)| (v, elements(dense, v, &fs))).collect();
         HeldBack {
             reason: reason.to_string(),
-            node: node.map(|n| names.node(graph, n)),
+            node: (!nodes.is_empty()).then(|| names.list(graph, &nodes)),
             axes: all.iter().map(|(_, f)| axes.label(graph, f.axis)).collect(),
+            shown: all.iter().map(|(_, f)| names.axis(dense, f.axis)).collect(),
             slots: all.iter().map(|(_, f)| u64::from(f.slots)).sum(),
             params: held.values().sum(),
-            macs: macs.as_ref().map(|macs| held.iter().map(|(v, n)| share(dense, *v, *n, macs)).sum()),
-            remedy: remedy(reason, &all.first().map_or(String::new(), |(_, f)| stated_of(dense, f))),
+            macs: macs.as_ref().map(|each| {
+                let macs = |(v, n): (&ValueId, &u64)| each.get(v).map_or(0, |m| (m * *n as f64).round() as u64);
+                held.iter().map(macs).sum()
+            }),
+            remedy: remedies.remedy(reason, nodes.first().copied(), &all.iter().map(|(_, f)| *f).collect::<Vec<_>>()),
             window: *reason == Reason::Window,
         }
     };
@@ -64,55 +87,44 @@ pub(crate) fn held_back(dense: &Prepared, names: &Names, bound: Option<&Facts>) 
     out
 }
 
-/// The axis that a reason was stated of.
-fn stated_of(dense: &Prepared, frozen: &FrozenAxis) -> String {
-    let axes = &dense.channels.axes;
-    axes.label(&dense.model.graph, axes.locate(frozen.freeze.at).0)
+/// Why a model has nothing that can be cut; `None` where it has.
+pub(crate) fn nothing_to_cut(dense: &Prepared) -> Option<String> {
+    const NAMED: usize = 3;
+    let channels = &dense.channels;
+    let name = |f: &FrozenAxis| format!("`{}` ({})", channels.axes.label(&dense.model.graph, f.axis), f.freeze.reason);
+    let first: Vec<String> = channels.frozen.iter().take(NAMED).map(name).collect();
+    let more = channels.frozen.len().checked_sub(NAMED).filter(|n| *n > 0);
+    let more = more.map_or(String::new(), |n| format!(" and {n} more; `sparsec inspect` lists them"));
+    let why = match first.is_empty() {
+        true => "the model has no weights with channels outside of subgraphs".to_string(),
+        false => format!("every channel is frozen: {}{more}", first.join(", ")),
+    };
+    (channels.groups.is_empty() && channels.branches.is_empty()).then(|| format!("nothing can be cut: {why}"))
 }
 
 /// Elements of a constant that sit in a frozen slot of one of these axes of it.
 fn elements(dense: &Prepared, v: ValueId, frozen: &[&FrozenAxis]) -> u64 {
     let Some(t) = dense.model.graph.constant(v) else { return 0 };
-    let free = |a: usize, len: u64| {
-        let here = frozen.iter().find(|f| dense.channels.axes.owner(f.axis) == AxisOwner::Value(v, a as u32));
-        len - here.map_or(0, |f| u64::from(f.slots))
-    };
-    t.count() - t.dims.iter().enumerate().map(|(a, len)| free(a, *len)).product::<u64>()
+    let on = |a: usize| frozen.iter().find(|f| dense.channels.axes.owner(f.axis) == AxisOwner::Value(v, a as u32));
+    elements_on(&t.dims, |a| on(a).map_or(0, |f| u64::from(f.slots)))
 }
 
-/// Multiply-accumulates that `elements` of a constant take part in: each element of a node's weights takes part in as many.
-fn share(dense: &Prepared, v: ValueId, elements: u64, macs: &BTreeMap<NodeId, u64>) -> u64 {
+/// Multiply-accumulates that an element of each constant takes part in: each element of a node's weights in as many.
+pub(crate) fn macs_per_element(dense: &Prepared, facts: &Facts) -> BTreeMap<ValueId, f64> {
     let graph = &dense.model.graph;
-    let weights = |n: NodeId| {
-        let all = graph.node(n).inputs.iter().flatten().filter_map(|v| graph.constant(*v));
-        all.filter(|t| t.elem.holds_weights() && t.dims.len() > 1).map(|t| t.count()).sum::<u64>()
-    };
-    if graph.constant(v).is_none_or(|t| t.dims.len() < 2) {
-        return 0;
+    let macs = macs_by_node(dense, facts);
+    // Where elements are repeated or left out, they take part in more or less than this says.
+    let whole = |v: &ValueId, from: &ValueId| facts.get(*v).count() == graph.constant(*from).map(|t| t.count());
+    let mut origin = origins(graph);
+    origin.retain(|v, from| whole(v, from));
+    let mut out: BTreeMap<ValueId, f64> = BTreeMap::new();
+    for (node, macs) in macs {
+        let weights: Vec<ValueId> =
+            graph.node(node).inputs.iter().flatten().filter_map(|v| origin.get(v)).copied().collect();
+        let elements: u64 = weights.iter().filter_map(|v| graph.constant(*v)).map(|t| t.count()).sum();
+        for v in weights {
+            *out.entry(v).or_default() += macs as f64 / elements.max(1) as f64;
+        }
     }
-    let of = |n: NodeId| {
-        let share = elements as f64 / weights(n).max(1) as f64;
-        macs.get(&n).map_or(0, |m| (*m as f64 * share).round() as u64)
-    };
-    graph.consumers(v).into_iter().map(of).sum()
-}
-
-/// What a user can do about it, where there is anything.
-fn remedy(reason: &Reason, at: &str) -> Option<String> {
-    match reason {
-        Reason::Dynamic => Some("export the model with this size fixed".to_string()),
-        Reason::Unless { policy, .. } => Some(format!("`--allow {policy}` lets it go, inexactly")),
-        Reason::GraphOutput | Reason::Lookup => Some(format!("`--give-up {at}=INDICES` takes out what nobody needs")),
-        Reason::Captured { .. } => Some("export the model without the subgraph".to_string()),
-        Reason::Opaque { op, .. } => Some(format!("export the model without {op}, or give {op} a rule")),
-        Reason::Unstated { op } => Some(format!("give {op} a rule for this axis")),
-        Reason::GraphInput
-        | Reason::SingleSlot
-        | Reason::Window
-        | Reason::Normalised { .. }
-        | Reason::Indexed
-        | Reason::Rule(_)
-        | Reason::Factorisation
-        | Reason::WholeAxis => None,
-    }
+    out
 }

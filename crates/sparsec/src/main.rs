@@ -9,12 +9,15 @@ mod held_back;
 mod infer;
 mod interrupt;
 mod names;
+mod origins;
 mod output;
 mod progress;
 mod record;
+mod remedy;
 mod render;
 mod table;
 mod talk;
+mod unit_kind;
 mod values;
 mod watch;
 
@@ -37,10 +40,11 @@ fn main() -> ExitCode {
         }
     };
     // Nothing of what a panic may leave half changed is looked at afterwards.
+    let talk = talk::Talk::new(&cli.global);
     match std::panic::catch_unwind(AssertUnwindSafe(|| cmd::run(cli, &matches))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(error)) => {
-            render::show(&error);
+            render::show(&error, talk);
             error.exit().into()
         }
         Err(_) => Exit::Internal.into(),

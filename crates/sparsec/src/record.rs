@@ -3,15 +3,17 @@
 use crate::cli::{Cli, Global};
 use crate::cmd::model::{sha256, sha256_of};
 use crate::error::CliError;
+use crate::held_back::macs_per_element;
 use crate::names::Names;
+use crate::remedy::Remedies;
 use crate::table::{bytes, count, ms, significant};
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
-use sparsec::drive::{Curves, Decision, Prepared, Pricing, macs_of_branch};
+use sparsec::drive::{Curves, Decision, Prepared, Pricing, macs, macs_of_branch, macs_on};
 use sparsec_analysis::AxisOwner;
 use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Bits, Evaluate, Indices, Price};
-use sparsec_report::{Branch, Frozen, Group};
+use sparsec_report::{Branch, Frozen, Group, Prunable};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -122,22 +124,23 @@ impl LockedFile {
 }
 
 /// The groups of a report. `curves` and `pricing` are there where units were ranked by data.
-pub(crate) fn groups(dense: &Prepared, decision: &Decision, measured: Option<(&Curves, &Pricing)>) -> Vec<Group> {
+pub(crate) fn groups(
+    dense: &Prepared,
+    facts: &Facts,
+    decision: &Decision,
+    measured: Option<(&Curves, &Pricing)>,
+) -> Vec<Group> {
     let graph = &dense.model.graph;
     let names = Names::of(graph);
-    let full = dense.whole();
+    let mut bound = facts.clone();
+    let all_macs = macs(dense, facts).0;
     let mut out = Vec::new();
     for (i, g) in dense.channels.groups.iter().enumerate() {
         let kept = decision.keep[i];
-        let (mut curve, mut macs_share, mut why) = (Vec::new(), 0.0, String::new());
+        let (mut curve, mut why) = (Vec::new(), String::new());
         if let Some((curves, pricing)) = measured {
             let c = &curves.groups[i];
             curve = c.counts.iter().map(|k| u64::from(*k)).zip(c.error.iter().copied()).collect();
-            let mut least = full.clone();
-            least[i] = c.counts[0];
-            let dense_macs = decision.before.macs.max(1.0);
-            let gone = 1.0 - f64::from(c.counts[0]) / f64::from(full[i]);
-            macs_share = (dense_macs - pricing.price(&least).macs) / dense_macs / gone.max(f64::MIN_POSITIVE);
             why = why_not_more(i, kept, c, decision, pricing);
         }
         out.push(Group {
@@ -147,7 +150,7 @@ pub(crate) fn groups(dense: &Prepared, decision: &Decision, measured: Option<(&C
             kept: u64::from(kept),
             axes: g.axes.iter().map(|(axis, _)| dense.channels.axes.label(graph, *axis)).collect(),
             params: g.params,
-            macs_share,
+            macs_share: (all_macs > 0).then(|| macs_on(dense, &mut bound, g) as f64 / all_macs as f64),
             curve,
             why_not_more: why,
         });
@@ -229,15 +232,27 @@ fn why_branch(choice: usize, error: f64, decision: &Decision, pricing: &Pricing)
     }
 }
 
-/// The frozen axes of a report.
-pub(crate) fn frozen(dense: &Prepared) -> Vec<Frozen> {
+/// How much of the model any plan could cut. `facts` are bound.
+pub(crate) fn prunable(dense: &Prepared, facts: &Facts) -> Prunable {
+    let share = |(all, can): (u64, u64)| can as f64 / all.max(1) as f64;
+    let macs = macs(dense, facts);
+    Prunable { params: share(dense.channels.params), macs: (macs.0 > 0).then(|| share(macs)) }
+}
+
+/// The frozen axes of a report. `facts` are bound.
+pub(crate) fn frozen(dense: &Prepared, facts: &Facts) -> Vec<Frozen> {
     let graph = &dense.model.graph;
+    let names = Names::of(graph);
+    let (remedies, macs) = (Remedies::of(dense), macs_per_element(dense, facts));
     let one = |f: &sparsec_analysis::FrozenAxis| match dense.channels.axes.owner(f.axis) {
         AxisOwner::Value(v, axis) => Some(Frozen {
             value: graph.value(v).name.clone(),
+            layer: names.layer_of(graph, v).map(str::to_string),
             axis,
             reason: f.freeze.reason.to_string(),
             params: f.params,
+            macs: macs.get(&v).map(|m| (m * f.params as f64).round() as u64),
+            remedy: remedies.remedy(&f.freeze.reason, f.freeze.node, &[f]),
         }),
         AxisOwner::Virtual(_) | AxisOwner::Digit => None,
     };
@@ -283,6 +298,7 @@ mod tests {
                 "metric",
                 "slice",
                 "keep",
+                "dim",
                 "max_latency",
                 "max_memory",
                 "max_macs",

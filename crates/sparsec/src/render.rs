@@ -1,14 +1,38 @@
 //! Errors as people read them.
 
 use crate::error::CliError;
-use crate::talk;
+use crate::exit::Exit;
+use crate::talk::{self, Talk};
 use miette::{Diagnostic, GraphicalReportHandler};
+use serde::Serialize;
 use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;
 
-/// Shows an error on standard error: drawn on a terminal, plain in a pipe.
-pub(crate) fn show(error: &CliError) {
+/// An error as programs read it.
+#[derive(Serialize)]
+struct Failed {
+    code: &'static str,
+    message: String,
+    because: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// Shows an error on standard error: drawn on a terminal, plain in a pipe. Programs get it as their one object, unless
+/// they have a result and this only says what is wrong with it.
+pub(crate) fn show(error: &CliError, talk: Talk) {
+    if talk.is_json() && !matches!(error.exit(), Exit::Limits | Exit::Gate) {
+        let (message, inner) = split(&error.to_string());
+        let (mut because, mut source) = (Vec::new(), error.source());
+        while let Some(e) = source {
+            because.push(e.to_string());
+            source = e.source();
+        }
+        let failed = Failed { code: error.code(), message, because, help: error.help().or(inner) };
+        // Where standard output is what fails, standard error has it.
+        let _ = talk.result("error", &failed, "");
+    }
     let mut text = String::new();
     let drawn = std::io::stderr().is_terminal();
     if !drawn || GraphicalReportHandler::new().render_report(&mut text, &Shown(error)).is_err() {

@@ -22,15 +22,20 @@ pub(crate) fn screen() -> usize {
     terminal_size::terminal_size().map_or(PIPE, |(w, _)| usize::from(w.0).max(40))
 }
 
-/// [`table`] in at most `width` columns: texts that are too wide are broken, the widest first.
+/// [`table`] in at most `width` columns, or as many as its longest words take: texts that are too wide are broken at
+/// blanks, the widest first. A word is never broken: people copy and look for names.
 pub(crate) fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> String {
     const LEAST: usize = 12;
-    let longest = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
+    let length = |s: &str| s.chars().count();
+    let most =
+        |c: usize, of: &dyn Fn(&str) -> usize| rows.iter().filter_map(|r| Some(of(r.get(c)?))).max().unwrap_or(0);
+    let word = |s: &str| s.split(' ').map(length).max().unwrap_or(0);
     let mut widths: Vec<usize> =
-        columns.iter().enumerate().map(|(c, h)| longest(c).max(h.head().chars().count())).collect();
+        columns.iter().enumerate().map(|(c, h)| most(c, &length).max(length(h.head()))).collect();
+    let least: Vec<usize> = (0..columns.len()).map(|c| most(c, &word).max(LEAST)).collect();
     let excess = |widths: &[usize]| (widths.iter().sum::<usize>() + 2 * (widths.len() - 1)).saturating_sub(width);
     while excess(&widths) > 0 {
-        let wide = (0..columns.len()).filter(|c| matches!(columns[*c], Column::Text(_)) && widths[*c] > LEAST);
+        let wide = (0..columns.len()).filter(|c| matches!(columns[*c], Column::Text(_)) && widths[*c] > least[*c]);
         let Some(widest) = wide.max_by_key(|c| widths[*c]) else { break };
         widths[widest] -= 1;
     }
@@ -44,25 +49,17 @@ pub(crate) fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
     table(columns, &broken)
 }
 
-/// `text` in lines of at most `width`, broken at blanks where there are any.
+/// `text` in lines of at most `width`, broken at blanks; a word that is wider stays whole.
 pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
-    let mut out = vec![String::new()];
+    let mut out: Vec<String> = Vec::new();
     for word in text.split(' ') {
-        let used = out.last().map_or(0, |l| l.chars().count());
-        let gap = usize::from(used > 0);
-        let mut word: Vec<char> = word.chars().collect();
-        if used + gap + word.len() > width && used > 0 {
-            out.push(String::new());
-        } else if let (1, Some(line)) = (gap, out.last_mut()) {
-            line.push(' ');
+        match out.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => out.push(word.to_string()),
         }
-        while word.len() > width {
-            let rest = word.split_off(width);
-            out.last_mut().into_iter().for_each(|l| l.extend(word.iter()));
-            out.push(String::new());
-            word = rest;
-        }
-        out.last_mut().into_iter().for_each(|l| l.extend(word.iter()));
     }
     out
 }
@@ -167,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_too_wide_are_broken_at_blanks() {
+    fn texts_that_are_too_wide_are_broken_at_blanks_and_nowhere_else() {
         let rows = vec![vec!["short".to_string(), "one two three, and_a_word_that_is_long".to_string()]];
         let text = fitted(&[Column::Text("x"), Column::Text("y")], &rows, 20);
-        assert_eq!(text, "x      y\nshort  one two\n       three,\n       and_a_word_th\n       at_is_long\n");
+        assert_eq!(text, "x      y\nshort  one two three,\n       and_a_word_that_is_long\n");
         assert!(fitted(&[Column::Text("x"), Column::Text("y")], &rows, 100).lines().count() == 2);
     }
 

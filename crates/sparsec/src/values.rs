@@ -1,6 +1,7 @@
 //! Values on the command line, each with an error that says what would do.
 
 use sparsec_calib::data::ImageOptions;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
@@ -182,6 +183,11 @@ impl FromStr for EvalSet {
 }
 
 /// `sequence=128`.
+/// A number of threads.
+pub(crate) fn threads(s: &str) -> Result<NonZeroUsize, ValueError> {
+    s.parse().map_err(|_| ValueError::Form { wanted: "a whole number from 1 up" })
+}
+
 pub(crate) fn dim(s: &str) -> Result<(String, u64), ValueError> {
     let parsed = s.rsplit_once('=').and_then(|(name, n)| Some((name.to_string(), n.parse().ok()?)));
     parsed

@@ -7,6 +7,7 @@ mod damage;
 mod depth;
 mod flow;
 mod hostile;
+mod inspect;
 mod limits;
 mod masks;
 mod reduce;

@@ -13,7 +13,7 @@ use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{DriveError, cut, cut_and_recover};
-use sparsec_ir::Model;
+use sparsec_cost::params;
 use sparsec_plan::Plan;
 use std::path::{Path, PathBuf};
 
@@ -134,11 +134,4 @@ pub(crate) fn read_plan(path: &Path, model: &Path) -> Result<(Plan, String), Cli
         }),
         _ => Ok((plan, sha256(text.as_bytes()))),
     }
-}
-
-/// Elements of all floating constants but scalars.
-fn params(model: &Model) -> u64 {
-    let graph = &model.graph;
-    let tensors = graph.values().filter_map(|(v, _)| graph.constant(v));
-    tensors.filter(|t| t.elem.holds_weights() && !t.dims.is_empty()).map(|t| t.count()).sum()
 }

@@ -1,18 +1,19 @@
 //! `sparsec compile`: the main job, from a model to a smaller one with its report.
 
 use crate::cli::{ConcessionArgs, Global, PassArgs};
-use crate::cmd::compile_out::{Outcome, estimate_of, original_params, price, price_of_written, write};
+use crate::cmd::compile_out::{Outcome, estimate_of, price, price_of_written, write};
 use crate::cmd::curves::{Measurement, STORE, measured};
 use crate::cmd::limits::{LimitArgs, resolve};
 use crate::cmd::masks::{self, MaskArgs};
-use crate::cmd::model::{Source, open_with, runtime};
+use crate::cmd::model::{Source, folded, open_with, runtime};
 use crate::cmd::samples::SampleArgs;
 use crate::cmd::scores::{Yardstick, drop_unit};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::held_back::nothing_to_cut;
 use crate::names::Names;
 use crate::output;
-use crate::record::{self, LockedFile};
+use crate::record::LockedFile;
 use crate::talk::Talk;
 use crate::values::{self, EvalSet};
 use crate::watch::Watch;
@@ -24,7 +25,7 @@ use sparsec::drive::{
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::metric::{Metric, Scored};
-use sparsec_cost::Target;
+use sparsec_cost::{Target, params};
 use sparsec_ir::{Facts, Model};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
@@ -74,6 +75,9 @@ pub(crate) struct CompileArgs {
     /// Share of every group's units that a random plan keeps, e.g. `0.7`.
     #[arg(long, value_name = "SHARE", requires = "random_plan", value_parser = values::keep)]
     pub(crate) keep: Option<f64>,
+    /// Size of an axis that the model leaves open, for the figures of a random plan; samples have theirs.
+    #[arg(long, value_name = "NAME=N", requires = "random_plan", value_parser = values::dim)]
+    pub(crate) dim: Vec<(String, u64)>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// What may be lost of the metric, e.g. `1.0`: in points, or for `kl`, `mse` and `cosine` in their own unit; on each
@@ -174,8 +178,12 @@ impl Job<'_> {
     fn random(&self, seed: u64, share: f64) -> Result<Exit, CliError> {
         let removal = random_removal(self.dense, seed, share);
         let cut = cut(self.dense, &removal, &[])?;
-        let sizes = self.dense.sizes(1, &BTreeMap::new());
-        let facts = sizes.map(|s| self.dense.bind(&s)).unwrap_or_else(|_| self.dense.facts.clone());
+        let sizes = self.dense.sizes(1, &self.args.dim.iter().cloned().collect());
+        let (facts, open) = match sizes {
+            Ok(sizes) => (self.dense.bind(&sizes), None),
+            Err(why @ DriveError::OpenSize { .. }) => (self.dense.facts.clone(), Some(why)),
+            Err(wrong) => return Err(wrong.into()),
+        };
         let keep = self.dense.kept(&removal);
         let pricing = self.pricing(&facts, None);
         let (before, after) = (pricing.price(&self.dense.whole()), pricing.price(&keep));
@@ -186,7 +194,15 @@ impl Job<'_> {
             Ok(verdict) => (Some(verdict), Vec::new()),
             Err(why) => (None, vec![format!("the model was not compared with the masked one: {why}")]),
         };
-        if decision.removal.is_empty() {
+        match &open {
+            Some(why) => {
+                warnings.push(format!("{why}: MACs, time and memory leave out what depends on it; pass `--dim NAME=N`"))
+            }
+            None => warnings.extend(Names::of(&self.dense.model.graph).uncounted(self.dense, &facts)),
+        }
+        if let Some(why) = nothing_to_cut(self.dense) {
+            warnings.push(why);
+        } else if decision.removal.is_empty() {
             warnings.push("nothing was cut: no group has units to spare at this share".to_string());
         }
         let notes = self.says_of_cut(&decision.removal);
@@ -294,22 +310,21 @@ impl Job<'_> {
             .filter(|r| !r.met())
             .map(|r| format!("limit `{}` is not met: this is the best that was found", r.name))
             .collect();
-        if before.macs == 0.0 && !self.dense.whole().is_empty() {
-            warnings.push("no size that the work depends on is known, so MACs and time count for nothing".to_string());
-        }
         warnings.extend(samples.remark());
         warnings.extend(curves.iter().flat_map(Curves::warnings));
         let graph = &self.dense.model.graph;
         let names = Names::of(graph);
-        let skipped = best.cut.recovered.iter().filter_map(|r| Some((&r.node, r.outcome.as_ref().err()?)));
-        warnings.extend(
-            skipped
-                .map(|(node, why)| format!("the weights of `{}` were not re-solved: {why}", names.label(graph, node))),
-        );
-        if args.cuts() && self.dense.whole().is_empty() {
-            warnings.push(nothing_to_cut(self.dense));
+        warnings.extend(names.uncounted(self.dense, &facts));
+        warnings.extend(names.not_solved(graph, &best.cut.recovered));
+        if let Some(why) = nothing_to_cut(self.dense).filter(|_| args.cuts()) {
+            warnings.push(why);
         } else if args.cuts() && best.decision.removal.is_empty() {
-            warnings.push("nothing was cut: no plan within the limits is faster than the dense model".to_string());
+            let why = if met && !limits.is_empty() {
+                "the limits hold without"
+            } else {
+                "no plan within the limits is faster than the dense model"
+            };
+            warnings.push(format!("nothing was cut: {why}"));
         }
         let mut files = models;
         let evaluation = |set: &EvalSet| match args.eval.len() {
@@ -323,6 +338,7 @@ impl Job<'_> {
         let metrics = measured.map(|(y, scores)| y.mean(scores).map(|(before, after)| (y.metric, before, after)));
         let metrics = metrics.transpose()?;
         let mut notes = self.says_of_cut(&best.decision.removal);
+        notes.extend(names.quantised(self.dense, &best.decision.removal));
         notes.extend(evaluations.iter().filter_map(|e| self.says_of_drop(e, limits.is_empty())));
         let mut decision = best.decision;
         if let Some(found) = &best.masks {
@@ -398,6 +414,7 @@ impl Job<'_> {
         let graph = &self.dense.model.graph;
         let names = Names::of(graph);
         let mut lines = self.dense.conceded(removal, &|n| names.node(graph, n));
+        lines.extend(folded(&self.source.model, self.dense));
         lines.extend(names.dropped(self.dense, removal));
         lines.extend(says_of_listed(&self.source.model));
         lines
@@ -419,7 +436,7 @@ impl Job<'_> {
             Some(original) => price(&estimate_of(self, facts, &original.model)),
             None => pricing.price(&self.dense.whole()),
         };
-        let params = original_params(self, canonical.params as u64) as f64;
+        let params = params(&self.source.model) as f64;
         Price { size: self.source.stored_bytes() as f64, params, ..canonical }
     }
 }
@@ -448,18 +465,6 @@ fn hold(limits: &[Limit], attempt: &dyn Fn(&[Limit]) -> Result<Attempt, CliError
         }
     }
     Ok(best)
-}
-
-/// Why a model has nothing that can be cut.
-fn nothing_to_cut(dense: &Prepared) -> String {
-    let frozen = record::frozen(dense);
-    let name = |f: &sparsec_report::Frozen| format!("`{}:{}` ({})", f.value, f.axis, f.reason);
-    let first: Vec<String> = frozen.iter().take(3).map(name).collect();
-    let more = if frozen.len() > 3 { format!(" and {} more", frozen.len() - 3) } else { String::new() };
-    match first.is_empty() {
-        true => "nothing can be cut: the model has no weights with channels".to_string(),
-        false => format!("nothing can be cut: every channel is frozen: {}{more}", first.join(", ")),
-    }
 }
 
 /// A limit, what was asked and what was reached.

@@ -13,9 +13,8 @@ use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, significant, table};
 use serde::Serialize;
 use sparsec::drive::{Comparison, Curves, Cut, Decision, MaskDecision, Pricing, bound_facts};
-use sparsec_analysis::infer;
 use sparsec_calib::metric::{Metric, Score};
-use sparsec_cost::{Estimate, estimate};
+use sparsec_cost::{Estimate, estimate, params};
 use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Limit, LimitKind, Price};
 use sparsec_report::{
@@ -73,7 +72,8 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
     let mut plan = outcome.decision.plan.clone();
     plan.model_sha256 = outcome.files.get("model").map(|f| f.sha256.clone());
     plan.target = Some(job.target.name.clone());
-    let groups = record::groups(job.dense, &outcome.decision, outcome.measured);
+    let groups = record::groups(job.dense, &outcome.facts, &outcome.decision, outcome.measured);
+    Names::of(&job.dense.model.graph).annotate(job.dense, &mut plan);
     for p in &mut plan.groups {
         let why = groups.iter().find(|g| g.id == p.id).map(|g| g.why_not_more.clone());
         p.why = why.filter(|w| !w.is_empty());
@@ -97,7 +97,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
 
     let original = job.dense.original.as_ref().map_or(&job.dense.model, |o| &o.model);
     let mut before = estimate_of(job, &outcome.facts, original);
-    before.params = original_params(job, before.params);
+    before.params = params(&job.source.model);
     before.file_bytes = job.source.stored_bytes();
     let mut after = estimate_of(job, &outcome.facts, &model);
     after.file_bytes = stored_bytes(&model_path);
@@ -174,14 +174,6 @@ pub(super) fn price(e: &Estimate) -> Price {
         latency_ms: e.latency_ms.mid,
         memory: e.memory.peak as f64,
     }
-}
-
-/// Parameters of the model as it came: canonical ones are fewer (folded normalisations) or more (untied weights).
-pub(super) fn original_params(job: &Job, canonical: u64) -> u64 {
-    let model = &job.source.model;
-    let facts = infer(model, &job.dense.table).facts;
-    let found = estimate(model, &facts, &job.dense.table, job.target).params;
-    if found > 0 { found } else { canonical }
 }
 
 /// The estimate of a model with the inputs of the dense one, with the sizes of one sample.
@@ -285,7 +277,8 @@ fn report(
         groups,
         branches: record::branches(job.dense, &outcome.decision, outcome.measured, &outcome.facts),
         masks: outcome.masks.as_ref().map_or_else(Vec::new, |m| masks::rows(m, &outcome.cut)),
-        frozen: record::frozen(job.dense),
+        prunable: Some(record::prunable(job.dense, &outcome.facts)),
+        frozen: record::frozen(job.dense, &outcome.facts),
         inputs: outcome
             .files
             .iter()
@@ -302,7 +295,11 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     let mut row = |name: &str, a: String, b: String, share: String| rows.push(vec![name.to_string(), a, b, share]);
     let span =
         |e: &Estimate| format!("{} ({} to {})", ms(e.latency_ms.mid), ms(e.latency_ms.low), ms(e.latency_ms.high));
-    row("MACs", count(before.macs), count(after.macs), ratio(before.macs as f64, after.macs as f64));
+    // A model of which no size is known has MACs all the same.
+    match before.macs {
+        0 => row("MACs", "–".to_string(), "–".to_string(), String::new()),
+        _ => row("MACs", count(before.macs), count(after.macs), ratio(before.macs as f64, after.macs as f64)),
+    }
     row("parameters", count(before.params), count(after.params), ratio(before.params as f64, after.params as f64));
     let (a, b) = (before.file_bytes, after.file_bytes);
     row("file", bytes(a), bytes(b), ratio(a as f64, b as f64));

@@ -1,7 +1,7 @@
 //! `sparsec estimate`: what a model costs on a target.
 
 use crate::cli::Global;
-use crate::cmd::model::open;
+use crate::cmd::model::{folded, open};
 use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -56,10 +56,13 @@ impl From<&Estimate> for EstimateJson {
 /// Runs the command.
 pub(crate) fn run(args: &EstimateArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
     let target = Target::named_or_file(&args.target)?;
-    let (_, dense) = open(&args.model, &Concessions::default(), global, &Watch::new(talk))?;
+    let (source, dense) = open(&args.model, &Concessions::default(), global, &Watch::new(talk))?;
     let facts = args.sizes.facts(&dense)?;
     let mut e = estimate(&dense.model, &facts, &dense.table, &target);
-    Names::of(&dense.model.graph).relabel(&dense.model.graph, &mut e);
+    let names = Names::of(&dense.model.graph);
+    names.relabel(&dense.model.graph, &mut e);
+    e.notes.extend(names.uncounted(&dense, &facts));
+    e.notes.extend(folded(&source.model, &dense));
     talk.result("estimate", &EstimateJson::from(&e), &text(&e)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }

@@ -5,8 +5,9 @@ use crate::cmd::model::open;
 use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::held_back::{HeldBack, held_back};
+use crate::held_back::{HeldBack, held_back, nothing_to_cut};
 use crate::names::Names;
+use crate::remedy::Remedies;
 use crate::table::Column::{Number, Text};
 use crate::table::{count, fitted, lines, plural, screen};
 use crate::talk::Talk;
@@ -15,6 +16,7 @@ use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{Original, Prepared, macs, macs_of_branch, macs_on};
 use sparsec_analysis::{AxisOwner, Channels, infer};
+use sparsec_cost::params;
 use sparsec_ir::{Facts, Graph, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +53,7 @@ struct Inspection {
     /// Of the canonical graph, as all that follows.
     operators: BTreeMap<String, u64>,
     nodes_in_file: u64,
+    params_in_file: u64,
     /// What was given up of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<String>,
@@ -60,6 +63,12 @@ struct Inspection {
     macs: Option<u64>,
     /// Those of which a factor or the sum can leave.
     macs_prunable: Option<u64>,
+    /// What they leave out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    uncounted: Vec<String>,
+    /// Why nothing can be cut, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nothing: Option<String>,
     /// Indices of axes that the analysis speaks of.
     slots: u64,
     /// Time of shapes and channels, where it was asked for.
@@ -72,6 +81,9 @@ struct Inspection {
     frozen: Vec<Frozen>,
     /// The same by reason and node, the dearest first.
     held_back: Vec<HeldBack>,
+    /// The same for people, who need not read of every layer of a kind.
+    #[serde(skip)]
+    held_back_text: Vec<HeldBack>,
 }
 
 #[derive(Serialize)]
@@ -130,7 +142,9 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
     let names = Names::of(graph);
     let mut bound = args.sizes.facts(&dense).ok();
     let macs = bound.as_ref().map(|facts| macs(&dense, facts));
-    let held_back = held_back(&dense, &names, bound.as_ref());
+    let remedies = Remedies::of(&dense);
+    let held = |most| held_back(&dense, (&names, &remedies), bound.as_ref(), most);
+    let (held_back, held_back_text) = (held(usize::MAX), held(MANY));
     let analysis_ms = args.times.then(|| {
         let start = Instant::now();
         let facts = infer(&dense.model, &dense.table).facts;
@@ -151,16 +165,20 @@ pub(crate) fn run(args: &InspectArgs, global: &Global, talk: Talk) -> Result<Exi
         operators,
         given_up: dense.original.iter().flat_map(Original::says).collect(),
         nodes_in_file: source.model.graph.nodes().count() as u64,
-        params: channels.params.0,
+        params_in_file: params(&source.model),
+        params: params(&dense.model),
         params_prunable: channels.params.1,
         macs: macs.map(|m| m.0),
         macs_prunable: macs.map(|m| m.1),
+        uncounted: bound.as_ref().map(|facts| names.uncounted(&dense, facts)).unwrap_or_default(),
+        nothing: nothing_to_cut(&dense),
         slots: u64::from(channels.axes.slot_count()),
         analysis_ms,
         branches: channels.branches.iter().map(|b| branch(&dense, &names, b, bound.as_ref())).collect(),
         groups: channels.groups.iter().map(|g| group(&dense, &names, g, bound.as_mut())).collect(),
         frozen: frozen(channels, graph, &names),
         held_back,
+        held_back_text,
     };
     talk.result("inspect", &inspection, &text(&inspection, args.groups)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
@@ -207,6 +225,9 @@ fn frozen(channels: &Channels, graph: &Graph, names: &Names) -> Vec<Frozen> {
     channels.frozen.iter().filter_map(one).collect()
 }
 
+/// Nodes that state one reason, of which each has a row of its own.
+const MANY: usize = 3;
+
 /// What lines go on with below the first.
 const INDENT: &str = "            ";
 
@@ -221,7 +242,8 @@ fn text(i: &Inspection, all: bool) -> String {
     let percent = 100.0 * i.params_prunable as f64 / i.params.max(1) as f64;
     let operators = lines(&operators.join(", "), screen() - INDENT.len());
     out += &format!("operators   {}\n", operators.join(&format!("\n{INDENT}")));
-    out += &format!("{INDENT}(of the canonical graph; the file has {} nodes)\n", i.nodes_in_file);
+    let (nodes, params) = (i.nodes_in_file, count(i.params_in_file));
+    out += &format!("{INDENT}(of the canonical graph; the file has {nodes} nodes, {params} parameters)\n");
     out +=
         &format!("parameters  {}, of which {} ({percent:.1} %) can leave\n", count(i.params), count(i.params_prunable));
     for line in &i.given_up {
@@ -235,12 +257,19 @@ fn text(i: &Inspection, all: bool) -> String {
         _ => "sizes are open".to_string(),
     };
     out += &format!("MACs        {macs}\n");
+    for line in &i.uncounted {
+        out += &format!("{INDENT}{}\n", lines(line, screen() - INDENT.len()).join(&format!("\n{INDENT}")));
+    }
     if let Some(ms) = i.analysis_ms {
         out += &format!("analysis    {} slots in {ms:.1} ms\n", count(i.slots));
     }
     out += &format!("groups      {}\n", i.groups.len());
-    if !i.branches.is_empty() {
-        out += &format!("branches    {}\n", i.branches.len());
+    if let Some(most) = i.branches.iter().map(|b| b.params).max() {
+        let most = count(most);
+        out += &format!("branches    {} can be dropped whole, the largest with {most} parameters\n", i.branches.len());
+    }
+    if let (Some(why), true) = (&i.nothing, i.held_back.is_empty()) {
+        out += &format!("\n{why}\n");
     }
     if all && !i.groups.is_empty() {
         out += &format!("\n{}", groups_text(&i.groups));
@@ -249,7 +278,7 @@ fn text(i: &Inspection, all: bool) -> String {
         out += &format!("\n{}", branches_text(&i.branches));
     }
     if !i.held_back.is_empty() {
-        out += &format!("\n{}", held_back_text(&i.held_back));
+        out += &format!("\n{}", held_back_text(i));
     }
     out
 }
@@ -288,20 +317,33 @@ fn branches_text(branches: &[Branch]) -> String {
     fitted(&columns, &rows, screen())
 }
 
-fn held_back_text(rows: &[HeldBack]) -> String {
+fn held_back_text(i: &Inspection) -> String {
     const AXES: usize = 3;
-    let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = rows.iter().partition(|r| r.window);
+    /// Rows that hold back less than this part of the model are said in one line.
+    const PART: u64 = 1000;
+    let (windows, others): (Vec<&HeldBack>, Vec<&HeldBack>) = i.held_back_text.iter().partition(|r| r.window);
+    let counts = |r: &&HeldBack| {
+        r.params * PART >= i.params || r.macs.zip(i.macs).is_some_and(|(m, all)| m > 0 && m * PART >= all)
+    };
+    let (others, small): (Vec<&HeldBack>, Vec<&HeldBack>) = others.into_iter().partition(counts);
     let mut out = String::new();
     let row = |r: &&HeldBack| {
         let why = r.node.as_ref().map_or(r.reason.clone(), |n| format!("{}: {n}", r.reason));
         let why = r.remedy.as_ref().map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
         let macs = r.macs.map_or(String::new(), count);
-        vec![why, r.slots.to_string(), count(r.params), macs, some(&r.axes, AXES)]
+        vec![why, r.slots.to_string(), count(r.params), macs, some(&r.shown, AXES)]
     };
     let cells: Vec<Vec<String>> = others.iter().map(row).collect();
     let columns = [Text("frozen because"), Number("slots"), Number("parameters"), Number("MACs"), Text("axes")];
     if !cells.is_empty() {
         out += &fitted(&columns, &cells, screen());
+    }
+    if !small.is_empty() {
+        let (n, params) = (plural(small.len(), "reason", "reasons"), small.iter().map(|r| r.params).sum());
+        out += &format!(
+            "\n{n} more, each for less than 0.1 % of the model: {} parameters; --json lists them\n",
+            count(params)
+        );
     }
     for r in windows {
         out += &format!("\n{}: {}\n", plural(r.axes.len(), "kernel axis", "kernel axes"), r.reason);

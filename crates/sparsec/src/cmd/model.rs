@@ -2,14 +2,17 @@
 
 use crate::cli::{Global, PassArgs};
 use crate::error::CliError;
+use crate::table::count;
 use crate::talk::{Talk, complaint};
 use crate::watch::Watch;
 use sha2::{Digest, Sha256};
 use sparsec::drive::{Bounded, Concessions, DriveError, Oddity, Prepared, RESOLVED, check, prepare, prepare_with};
-use sparsec_ir::{Model, OpTable, OpsetImport, TensorError, verify};
+use sparsec_cost::params;
+use sparsec_ir::{Graph, Model, OpTable, OpsetImport, TensorError, verify};
 use sparsec_passes::canonicalise::Evaluator;
 use sparsec_passes::{ALL, Event, Manager, PassError, PrintAfter, Remark, Verify};
 use sparsec_runtime::{Runtime, RuntimeError};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -165,6 +168,24 @@ pub(crate) fn table(global: &Global) -> Result<OpTable, CliError> {
     Ok(sparsec_ops::given::teach(&known, &text, &path.display().to_string())?)
 }
 
+/// Tells of which rules in the user's file the model has no node.
+fn tell_unused(model: &Model, table: &OpTable, talk: Talk) {
+    fn collect<'g>(graph: &'g Graph, out: &mut BTreeSet<(&'g str, &'g str)>) {
+        for (_, node) in graph.nodes() {
+            out.insert((&node.domain, &node.op));
+            node.subgraphs().for_each(|g| collect(g, out));
+        }
+    }
+    let mut used = BTreeSet::new();
+    collect(&model.graph, &mut used);
+    model.functions.iter().for_each(|f| collect(&f.body, &mut used));
+    let known = sparsec_ops::table();
+    let taught = table.iter().filter(|d| known.get(d.domain, d.name).is_none());
+    for d in taught.filter(|d| !used.contains(&(d.domain, d.name))) {
+        talk.note(&format!("`--ops` teaches `{}.{}`, and the model has no such node", d.domain, d.name));
+    }
+}
+
 /// Reads a model, makes it canonical, and takes out what the user gives up.
 pub(crate) fn open(
     path: &Path,
@@ -173,7 +194,9 @@ pub(crate) fn open(
     watch: &Watch,
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
-    let dense = prepare(&source.model, table(global)?, folding(global)?, concessions, watch)?;
+    let table = table(global)?;
+    tell_unused(&source.model, &table, watch.talk());
+    let dense = prepare(&source.model, table, folding(global)?, concessions, watch)?;
     watch.clear();
     Ok((source, dense))
 }
@@ -187,11 +210,20 @@ pub(crate) fn open_with(
 ) -> Result<(Source, Prepared), CliError> {
     let source = load(path, watch.talk())?;
     let table = table(global)?;
+    tell_unused(&source.model, &table, watch.talk());
     let mut manager = manager(passes, &table, watch)?;
     let dense = prepare_with(&source.model, folding(global)?, &mut manager, (table.clone(), concessions), watch)?;
     watch.clear();
     show_remarks(passes, &dense.remarks);
     Ok((source, dense))
+}
+
+/// What of the parameters in a file is gone before anything is cut.
+pub(crate) fn folded(source: &Model, dense: &Prepared) -> Option<String> {
+    let canonical = dense.original.as_ref().map_or(&dense.model, |o| &o.model);
+    let gone = params(source).checked_sub(params(canonical)).filter(|n| *n > 0)?;
+    let all = count(params(source));
+    Some(format!("{} of the {all} parameters in the file leave by folding and merging alone", count(gone)))
 }
 
 /// A manager with the user's options.

@@ -6,6 +6,7 @@ use crate::cmd::model::{open, read, sha256_of};
 use crate::cmd::sizes::SizeArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::names::Names;
 use crate::output;
 use crate::table::Column::{Number, Text};
 use crate::table::{bytes, count, ms, plural, table};
@@ -79,8 +80,12 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.stored_bytes(), &watch);
     let full = dense.whole();
     let limits = resolve(&args.limits, &pricing.price(&full));
+    if limits.is_empty() {
+        return Err(CliError::NoLimit);
+    }
     let mut decision = decide(&dense, &curves, &pricing, &limits)?;
     decision.plan.model_sha256 = Some(sha256_of(&args.model)?);
+    Names::of(&dense.model.graph).annotate(&dense, &mut decision.plan);
     decision.plan.target = Some(target.name.clone());
     output::file(&args.output, decision.plan.to_yaml().map_err(DriveError::from)?.as_bytes())?;
     let planned = Planned {

@@ -15,7 +15,7 @@ use sparsec_ir::Model;
 use sparsec_ir::text::{PrintOptions, Weights, print_model};
 use sparsec_passes::reduce::{Judgement, Size, reduce};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -83,7 +83,17 @@ pub(crate) fn run(args: &ReduceArgs, global: &Global, talk: Talk) -> Result<Exit
     let started = Instant::now();
     let model = load_unchecked(&args.model, talk)?.model;
     let trial = Trial::new(args, global)?;
-    let failure = trial.of(&model)?.filter(|f| f.is_wanted(args.command.is_some()));
+    let failure = trial.of(&model)?;
+    // What POSIX shells say of a command that they cannot start.
+    let start = match failure {
+        Some(Failure::Ended { status: 127, .. }) if args.command.is_some() => Some(ErrorKind::NotFound),
+        Some(Failure::Ended { status: 126, .. }) if args.command.is_some() => Some(ErrorKind::PermissionDenied),
+        _ => None,
+    };
+    if let Some(kind) = start {
+        return Err(CliError::Start { command: trial.shown(&args.model), source: kind.into() });
+    }
+    let failure = failure.filter(|f| f.is_wanted(args.command.is_some()));
     let failure = failure.ok_or_else(|| CliError::NoFailure { command: trial.shown(&args.model) })?;
 
     let before = Size::of(&model);

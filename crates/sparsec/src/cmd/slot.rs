@@ -1,9 +1,11 @@
 //! Slots as users name them: `VALUE:AXIS` or `VALUE:AXIS:INDEX`.
 
 use crate::error::CliError;
-use sparsec::drive::Prepared;
+use crate::names::Names;
+use sparsec::drive::{Prepared, near};
 use sparsec_analysis::{AxisId, Slot};
 use sparsec_ir::{Graph, ValueId};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// An axis, or one index of it.
@@ -14,28 +16,47 @@ pub(crate) struct Place {
     pub(crate) indices: Range<u32>,
 }
 
-/// Finds what `text` names. It is read from the right, since names may hold colons; where both readings name
-/// something, the longer name is meant. `original` is the graph before it was made canonical.
+/// Finds what `text` names: an axis or an index of it, or a group. It is read from the right, since names may hold
+/// colons; where both readings name something, the longer name is meant. `original` is the graph before it was made
+/// canonical.
 pub(crate) fn resolve(text: &str, dense: &Prepared, original: &Graph) -> Result<Place, CliError> {
-    let form = || CliError::SlotForm { text: text.to_string() };
-    let split = |s: &str| s.rsplit_once(':').and_then(|(name, n)| Some((name.to_string(), n.parse::<u32>().ok()?)));
-    let (name, last) = split(text).ok_or_else(form)?;
     let graph = &dense.model.graph;
-    if let Some(v) = find(graph, &name) {
-        return place(dense, v, last, None);
-    }
-    let Some((shorter, axis)) = split(&name) else { return Err(unknown(name, graph, original)) };
-    match find(graph, &shorter) {
-        Some(v) => place(dense, v, axis, Some(last)),
-        None => Err(unknown(shorter, graph, original)),
+    let names = Names::of(graph);
+    let split = |s: &str| s.rsplit_once(':').and_then(|(name, n)| Some((name.to_string(), n.parse::<u32>().ok()?)));
+    let found = |name: &str| find(graph, &names, name);
+    let read = split(text).map(|(name, last)| (found(&name), name, last));
+    match read {
+        Some((Some(v), _, last)) => place(dense, v, last, None),
+        _ if dense.channels.group(text).is_some() => first_unit(dense, text),
+        None => Err(CliError::SlotForm { text: text.to_string() }),
+        Some((None, name, last)) => match split(&name) {
+            Some((shorter, axis)) => match found(&shorter) {
+                Some(v) => place(dense, v, axis, Some(last)),
+                None => Err(unknown(shorter, (graph, &names), original)),
+            },
+            None => Err(unknown(name, (graph, &names), original)),
+        },
     }
 }
 
-/// The value called `name`, or the first result of the node that is called or labelled so.
-fn find(graph: &Graph, name: &str) -> Option<ValueId> {
+/// The value called `name`, or the first result of the node that is called or labelled so, by its layer too.
+fn find(graph: &Graph, names: &Names, name: &str) -> Option<ValueId> {
     let labelled = || graph.nodes().map(|(n, _)| n).find(|n| graph.label(*n) == name);
     let result = |n| graph.node(n).outputs.iter().flatten().next().copied();
-    graph.find(name).or_else(|| graph.find_node(name).or_else(labelled).and_then(result))
+    let node = || graph.find_node(name).or_else(labelled).or_else(|| names.find(name));
+    graph.find(name).or_else(|| node().and_then(result))
+}
+
+/// Where the first unit of a group starts on the axis that the group is called after.
+fn first_unit(dense: &Prepared, id: &str) -> Result<Place, CliError> {
+    let channels = &dense.channels;
+    let missing = || CliError::SlotForm { text: id.to_string() };
+    let group = channels.group(id).map(|g| &channels.groups[g]).ok_or_else(missing)?;
+    let slots = channels.axes.slots(group.anchor);
+    let unit = group.units.first().map(|u| &channels.units[*u as usize]).ok_or_else(missing)?;
+    let at = unit.slots.iter().find(|s| slots.contains(s)).ok_or_else(missing)?;
+    let (axis, index) = channels.axes.locate(*at);
+    Ok(Place { axis, indices: index..index + 1 })
 }
 
 fn place(dense: &Prepared, v: ValueId, axis: u32, index: Option<u32>) -> Result<Place, CliError> {
@@ -66,49 +87,29 @@ impl Place {
     }
 }
 
-/// Names to suggest.
-const NEAR: usize = 3;
+/// Nodes on the way to the one that took another in.
+const STEPS: usize = 3;
 
-fn unknown(name: String, graph: &Graph, original: &Graph) -> CliError {
-    let folded = find(original, &name).is_some();
+fn unknown(name: String, (graph, names): (&Graph, &Names), original: &Graph) -> CliError {
+    let before = Names::of(original);
+    let folded = find(original, &before, &name);
+    let into = folded.and_then(|v| merged_into((graph, names), (original, &before), v));
     let values = graph.values().map(|(_, v)| v.name.as_str());
     let nodes = graph.nodes().map(|(_, n)| n.name.as_str()).filter(|n| !n.is_empty());
-    let mut near: Vec<(usize, &str)> = values
-        .chain(nodes)
-        .filter_map(|n| {
-            let contains = !name.is_empty() && (n.contains(&name) || name.contains(n) && n.len() > 2);
-            let d = if contains { n.len().abs_diff(name.len()) / 4 } else { distance(&name, n) };
-            (d <= name.chars().count().max(3) / 2).then_some((d, n))
-        })
-        .collect();
-    near.sort_unstable();
-    near.dedup();
-    let near = near.into_iter().take(NEAR).map(|(_, n)| format!("`{n}`")).collect();
-    CliError::NoValue { name, folded, near }
+    let near = near(&name, values.chain(nodes).chain(names.all()));
+    CliError::NoValue { name, folded: folded.is_some(), into, near }
 }
 
-/// Letters to change, insert or drop on the way from `a` to `b` (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+/// The node of the canonical graph that took in what read a value: the first before its reader that is still there.
+fn merged_into((graph, names): (&Graph, &Names), (original, before): (&Graph, &Names), v: ValueId) -> Option<String> {
+    let stays: BTreeSet<String> = graph.nodes().map(|(n, _)| names.node(graph, n)).collect();
+    let mut node = original.consumers(v).first().copied()?;
+    for _ in 0..STEPS {
+        let name = before.node(original, node);
+        if stays.contains(&name) {
+            return Some(name);
         }
+        node = original.node(node).inputs.iter().flatten().find_map(|v| original.producer(*v))?;
     }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("a", "a")), (3, 3, 0));
-    }
+    None
 }

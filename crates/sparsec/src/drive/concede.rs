@@ -4,8 +4,8 @@
 //! goes on naming entries of tables by their old numbers: where entries other than the last left, the model translates.
 
 use super::verify::Comparison;
-use super::{DriveError, Prepared, difference, run};
-use sparsec_analysis::{AxisId, Channels, Removal, Slots, Stays, Tie, give_up};
+use super::{DriveError, Prepared, difference, near, run};
+use sparsec_analysis::{AxisId, AxisOwner, Channels, Removal, Slot, Slots, Stays, Tie, give_up};
 use sparsec_ir::{Facts, Graph, Model, NodeId, OpTable, Policy, Tensor, TensorError, ValueId};
 use sparsec_passes::remove::{RemoveError, remove};
 use sparsec_plan::{GivenUp, Indices};
@@ -31,6 +31,16 @@ pub enum NarrowError {
     NoValue {
         /// Name that was given.
         value: String,
+        /// Names that are close.
+        near: Vec<String>,
+    },
+    /// Nothing would be left.
+    #[error("all of axis {axis} of `{value}` is given up: at least one entry must stay")]
+    Whole {
+        /// Value.
+        value: String,
+        /// Axis that was given.
+        axis: i64,
     },
     /// The value has no such axis, or one of unknown length.
     #[error("nothing to give up of axis {axis} of `{value}`: there is no axis of this number and of known length")]
@@ -127,7 +137,10 @@ pub(super) fn narrow(
 
 fn place<'g>(graph: &Graph, facts: &Facts, given: &'g GivenUp) -> Result<((ValueId, u32), &'g Indices), NarrowError> {
     let GivenUp { value, axis, indices } = given;
-    let id = graph.find(value).ok_or_else(|| NarrowError::NoValue { value: value.clone() })?;
+    let id = graph.find(value).ok_or_else(|| NarrowError::NoValue {
+        value: value.clone(),
+        near: near(value, graph.values().map(|(_, v)| v.name.as_str())),
+    })?;
     let rank = facts.get(id).rank().unwrap_or(0) as i64;
     let at = if *axis < 0 { axis.saturating_add(rank) } else { *axis };
     let len = usize::try_from(at).ok().and_then(|a| facts.get(id).size(a));
@@ -138,6 +151,7 @@ fn place<'g>(graph: &Graph, facts: &Facts, given: &'g GivenUp) -> Result<((Value
         Some(&index) if u64::from(index) >= len => {
             Err(NarrowError::NoIndex { value: value.clone(), axis: *axis, last: len.saturating_sub(1), index })
         }
+        _ if indices.indices().len() as u64 >= len => Err(NarrowError::Whole { value: value.clone(), axis: *axis }),
         _ => Ok(((id, at), indices)),
     }
 }
@@ -157,6 +171,30 @@ fn refusal(graph: &Graph, channels: &Channels, stays: Stays) -> NarrowError {
         Tie::Summed(node) => Need::Summed { node: graph.label(node) },
     };
     NarrowError::Stays { slot: slot(stays.axis, stays.index), why }
+}
+
+/// Axes of which `slot` and all that would leave with it can be given up, as `--give-up` takes them; `None` where it
+/// refuses them.
+pub fn way_out(dense: &Prepared, slot: Slot) -> Option<BTreeSet<(ValueId, u32)>> {
+    /// Slots that are followed: more than these nobody would list.
+    const MOST: usize = 8;
+    let place = |slot| {
+        let (axis, index) = dense.channels.axes.locate(slot);
+        let AxisOwner::Value(v, a) = dense.channels.axes.owner(axis) else { return None };
+        Some(((v, a), index))
+    };
+    let (mut slots, mut next) = (Slots::new(), place(slot)?);
+    for _ in 0..MOST {
+        slots.entry(next.0).or_default().insert(next.1);
+        let (_, removal) = give_up(&dense.model, &dense.facts, &dense.table, slots.clone());
+        next = match removal.map_err(|stays| stays.why) {
+            Ok(_) => return Some(slots.into_keys().collect()),
+            Err(Tie::With { axis, index }) => (axis, index),
+            Err(Tie::Frozen(freeze)) if freeze.reason.can_be_given_up() => place(freeze.at)?,
+            Err(Tie::Frozen(_) | Tie::Summed(_)) => return None,
+        };
+    }
+    None
 }
 
 /// Indices that stay of an axis that lost some.

@@ -9,6 +9,7 @@ mod decide;
 mod masks;
 mod measure;
 mod memory;
+mod near;
 mod prepare;
 mod pricing;
 mod sampling;
@@ -17,16 +18,17 @@ mod verify;
 
 pub use bounded::Bounded;
 pub use check::{Oddity, check};
-pub use concede::{NarrowError, Need, Original, compare_narrow};
+pub use concede::{NarrowError, Need, Original, compare_narrow, way_out};
 pub use cut::{Cut, cut, cut_and_recover};
 pub use decide::{Decision, decide, random_removal, removal_of};
 pub use masks::{MaskDecision, WeightMask, decide_masks};
 pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
+pub use near::near;
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with, says_of_listed};
 pub use pricing::Pricing;
 pub use sampling::{MOST_SAMPLES, Sampling};
-pub use share::{macs, macs_by_node, macs_of_branch, macs_on};
+pub use share::{Uncounted, macs, macs_by_node, macs_of_branch, macs_on, uncounted};
 pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{
     COMPARED, Comparison, RESOLVED, changed_weights, compare, compare_canonical, difference, random_inputs, run,

@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use sparsec_analysis::{AxisOwner, Branch, Group, Removal, UnitId, node_ref};
-use sparsec_ir::{Facts, Model, NodeId, OpTable, ValueId, WorkRule};
+use sparsec_ir::{Facts, Graph, LinearRule, Model, Node, NodeId, OpTable, ValueId, WorkRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Multiply-accumulates of each node under `facts`, those of nodes that have some. A node whose sizes make no sense has
@@ -23,6 +23,37 @@ pub(super) fn macs_of_node(model: &Model, table: &OpTable, facts: &Facts, id: No
         Some(WorkRule::By(work)) => work(&node_ref(model, facts, id)).map_or(0, |w| w.macs),
         Some(WorkRule::Unknown(_)) | None => 0,
     }
+}
+
+/// Nodes that multiply and of which no multiply-accumulate is counted.
+pub struct Uncounted {
+    /// Those of which a size is not known.
+    pub open: Vec<NodeId>,
+    /// Those whose subgraphs do.
+    pub bodies: Vec<NodeId>,
+}
+
+/// What the multiply-accumulates of a model under `facts` leave out.
+pub fn uncounted(dense: &Prepared, facts: &Facts) -> Uncounted {
+    let (model, table) = (&dense.model, &dense.table);
+    let open = |(id, node): (NodeId, &Node)| {
+        let def = table.get(&node.domain, &node.op)?;
+        let WorkRule::By(work) = def.work else { return None };
+        (multiplies(table, node) && work(&node_ref(model, facts, id)).is_err()).then_some(id)
+    };
+    let body = |(_, node): &(NodeId, &Node)| node.subgraphs().any(|g| any_multiplies(table, g));
+    Uncounted {
+        open: model.graph.nodes().filter_map(open).collect(),
+        bodies: model.graph.nodes().filter(body).map(|(id, _)| id).collect(),
+    }
+}
+
+fn multiplies(table: &OpTable, node: &Node) -> bool {
+    table.get(&node.domain, &node.op).is_some_and(|d| !matches!(d.linear, LinearRule::Never))
+}
+
+fn any_multiplies(table: &OpTable, graph: &Graph) -> bool {
+    graph.nodes().any(|(_, n)| multiplies(table, n) || n.subgraphs().any(|g| any_multiplies(table, g)))
 }
 
 /// Multiply-accumulates that go with a branch. `facts` are bound.
