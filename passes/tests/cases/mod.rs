@@ -170,14 +170,15 @@ fn a_shape_that_must_be_computed_is_joined_anew() {
 
 #[test]
 fn a_bias_that_takes_the_place_of_a_sum_is_restored() {
-    // Without the branch `q`, what is left of the inner sum is `b`, which recovery changes as the bias of `p`.
+    // Without `q` and `k`, what is left of the inner sum is `b`, which recovery changes as the bias of `p`.
     let s = Subject::of(model(
         "g (float[n,3] x) => (float[n,2] y)
         <float[3,8] u = [\"location\": \"random:1\"], float[8,2] w = [\"location\": \"random:2\"],
-         float[3,2] t = [\"location\": \"random:3\"], float[2] b = {0.5, -1.0}>
-        { h = MatMul (x, u) r = Relu (h) p = MatMul (r, w) q = MatMul (x, t) s = Add (q, b) y = Add (p, s) }",
+         float[3,2] t = [\"location\": \"random:3\"], float[3,2] v = [\"location\": \"random:4\"], float[2] b = {0.5, -1.0}>
+        { h = MatMul (x, u) r = Relu (h) p = MatMul (r, w) q = MatMul (x, t) k = MatMul (x, v) s = Sum (q, k, b)
+          y = Add (p, s) }",
     ));
-    let removal = planned(&s, "u:1: 0 1 2 3", "q");
+    let removal = planned(&s, "u:1: 0 1 2 3", "q k");
     let samples = random_inputs(&s.model, 1, 70);
     let runtime = sparsec_runtime::default_runtime().expect("tract is built in");
     assert_eq!(s.check_recovered(&removal, runtime.as_ref(), &samples), Ok(Verdict::Equal));

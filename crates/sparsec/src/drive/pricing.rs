@@ -288,7 +288,7 @@ mod tests {
         for keep in
             [[8, 32, 0, 1], [6, 20, 1, 1], [6, 20, 0, 1], [6, 20, 1, 0], [8, 4, 0, 0], [6, 16, 0, 1], [8, 32, 1, 1]]
         {
-            let model = cut(&dense, &pricing.removal(&keep)).unwrap().model;
+            let model = cut(&dense, &pricing.removal(&keep), &[]).unwrap().model;
             let e = estimate(&model, &bound_facts(&model, &dense.table, &sizes), &dense.table, &target);
             let p = pricing.price(&keep);
             assert_eq!((p.macs, p.params, p.size), (e.macs as f64, e.params as f64, e.file_bytes as f64), "{keep:?}");
