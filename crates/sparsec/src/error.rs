@@ -376,7 +376,7 @@ impl CliError {
                 Some("pass `--image resize=256,crop=224,mean=0.485:0.456:0.406,std=0.229:0.224:0.225`, or as the model was trained".into())
             }
             Self::Data(DataError::NoColumn { column, .. }) => {
-                Some(format!("store an array `{column}` in the `.npz`, a number or a text for each sample").into())
+                Some(format!("store an array `{column}` in the `.npz`, a number or a text for each sample"))
             }
             Self::Data(DataError::TooLarge { .. }) => Some("pass `--max-samples N`".into()),
             Self::Data(DataError::ImageSize { .. } | DataError::CropTooLarge { .. }) => {

@@ -67,7 +67,7 @@ pub(super) fn check(
     if let Some(column) = columns.get(values.len()) {
         return Err(DataError::NoColumn { path: path.to_path_buf(), column: column.clone() });
     }
-    for (name, values) in columns.iter().zip(&values).filter(|(_, v)| v.len() as u64 != samples) {
+    if let Some((name, values)) = columns.iter().zip(&values).find(|(_, v)| v.len() as u64 != samples) {
         let with = slots.first().map_or(String::new(), |s| s.name.to_string());
         let (path, found, array) = (path.to_path_buf(), values.len() as u64, name.clone());
         return Err(DataError::Samples { path, array, found, with, expected: samples });
