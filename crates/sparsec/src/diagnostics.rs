@@ -287,8 +287,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "S0401",
         "the plan cannot be read",
         "The file is no plan, or of a form that this build does not read. The message gives line and column. A plan has the keys `schema: sparsec/plan@1` and \
-         `groups`, and may have `model_sha256` and `target`; a group has `id`, `units` and `keep` (`0-3, 6`), and may have `why`; \
-         `masks` have `weight`, `pattern` and `density`, and may have `kept` and `why`.",
+         `groups`, and may have `model_sha256`, `target`, `concessions`, `branches` (names of the terms that go, a line each: `- getitem_6`) and `masks`; \
+         a group has `id`, `units` and `keep` (`0-3, 6`), and may have `layers` and `why`; a mask has `weight`, `pattern` and `density`, and may have \
+         `kept` and `why`.",
         "compare with a plan that `sparsec plan` writes.",
     ),
     entry(

@@ -69,10 +69,10 @@ pub(crate) struct CompileArgs {
     /// for each. May be given several times.
     #[arg(long, value_name = "COLUMN", requires = "eval")]
     pub(crate) slice: Vec<String>,
-    /// Remove units drawn at random from this seed, without data.
+    /// Remove units and branches drawn at random from this seed, without data.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["data", "eval"], requires = "keep")]
     pub(crate) random_plan: Option<u64>,
-    /// Share of every group's units that a random plan keeps, e.g. `0.7`.
+    /// Share of every group's units that a random plan keeps, e.g. `0.7`; below 1, one branch in four is dropped.
     #[arg(long, value_name = "SHARE", requires = "random_plan", value_parser = values::keep)]
     pub(crate) keep: Option<f64>,
     /// Size of an axis that the model leaves open, for the figures of a random plan; samples have theirs.
