@@ -9,8 +9,8 @@ use crate::remedy::Remedies;
 use crate::table::{bytes, count, ms, significant};
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
-use sparsec::drive::{Curves, Decision, Prepared, Pricing, macs, macs_of_branch, macs_on};
-use sparsec_analysis::AxisOwner;
+use sparsec::drive::{Curves, Decision, Prepared, Pricing, inside, macs, macs_of_branch, macs_on};
+use sparsec_analysis::{AxisOwner, BranchId};
 use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Bits, Evaluate, Indices, Price};
 use sparsec_report::{Branch, Frozen, Group, Prunable};
@@ -134,14 +134,23 @@ pub(crate) fn groups(
     let names = Names::of(graph);
     let mut bound = facts.clone();
     let all_macs = macs(dense, facts).0;
+    let inside = inside(dense);
+    let around = |i: usize| {
+        let lies = |b: &&BranchId| inside[dense.channels.groups.len() + **b].contains(&i);
+        decision.removal.dropped().iter().find(lies).map(|b| &dense.channels.branches[*b])
+    };
     let mut out = Vec::new();
     for (i, g) in dense.channels.groups.iter().enumerate() {
-        let kept = decision.keep[i];
+        let branch = around(i);
+        let kept = if branch.is_some() { 0 } else { decision.keep[i] };
         let (mut curve, mut why) = (Vec::new(), String::new());
         if let Some((curves, pricing)) = measured {
             let c = &curves.groups[i];
             curve = c.counts.iter().map(|k| u64::from(*k)).zip(c.error.iter().copied()).collect();
             why = why_not_more(i, kept, c, decision, pricing);
+        }
+        if let Some(branch) = branch {
+            why = format!("lies in `{}`, which is dropped", branch.id);
         }
         out.push(Group {
             id: g.id.clone(),

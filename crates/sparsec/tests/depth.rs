@@ -45,6 +45,9 @@ fn a_branch_that_adds_its_mean_only_is_dropped_before_channels_are() {
     assert_eq!((branch(0)["params"].as_u64(), branch(0)["macs"].as_u64()), (Some(520), Some(512)));
     assert!(branch(0)["why"].as_str().unwrap().starts_with("to keep it would lower"), "{report}");
     assert!(branch(1)["why"].as_str().unwrap().starts_with("dropping it would raise"), "{report}");
+    // A group within is gone, too.
+    let group = |why: &str| report["groups"].as_array().unwrap().iter().find(|g| g["why_not_more"] == why);
+    assert_eq!(group("lies in `c`, which is dropped").expect("one does")["kept"], 0);
     let shown = String::from_utf8(sparsec(&["report", text(&out)]).stdout).unwrap();
     let line = |id: &str| shown.lines().find(|l| l.contains(&format!("  {id}  "))).unwrap_or_default();
     assert!(line("c").contains("dropped") && line("p").contains("kept"), "{shown}");

@@ -26,7 +26,7 @@ pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use near::near;
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with, says_of_listed};
-pub use pricing::Pricing;
+pub use pricing::{Pricing, inside};
 pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{Uncounted, macs, macs_by_node, macs_of_branch, macs_on, uncounted};
 pub use sparsec_plan::{Concessions, GivenUp};

@@ -194,7 +194,7 @@ fn price(p: &sparsec_cost::Price, overhead: f64) -> Price {
 }
 
 /// For each group, none, and for each branch the groups and branches of which nothing is left without it.
-fn inside(dense: &Prepared) -> Vec<Vec<usize>> {
+pub fn inside(dense: &Prepared) -> Vec<Vec<usize>> {
     let (graph, channels) = (&dense.model.graph, &dense.channels);
     let groups = channels.groups.len();
     let nodes_of = |axis: AxisId| match channels.axes.owner(axis) {
