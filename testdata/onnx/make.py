@@ -296,6 +296,17 @@ def odd():
          h.make_node("Add", ["x", "t"], ["y"])], "g", [value("x", shape=(4,))], [value("y", shape=(4,))],
         initializer=[h.make_tensor("s", T.INT64, [3], [1000] * 3)])))
     deep = nested(30)
+    put("sizes_overflow", model(h.make_graph(
+        [h.make_node("Concat", ["a", "b", "c"], ["y"], axis=0)], "g", [value(n, shape=(2**63 - 1,)) for n in "abc"],
+        [value("y", shape=("n",))])))
+    sides = [f"s{i}" for i in range(16)]
+    put("sizes_of_many_terms", model(h.make_graph(
+        [h.make_node("Pad", ["x", "p"], ["h"]), h.make_node("Reshape", ["h", "m"], ["y"])], "g", [value("x", shape=sides)],
+        [value("y", shape=("n",))], initializer=[h.make_tensor("p", T.INT64, [32], [1] * 32), h.make_tensor("m", T.INT64, [1], [-1])])))
+    squares = [h.make_node("Mul", [f"n{i}"] * 2, [f"n{i + 1}"]) for i in range(40)]
+    put("sizes_squared", model(h.make_graph(
+        [h.make_node("Shape", ["x"], ["n0"], start=0, end=1), *squares, h.make_node("Cast", ["n40"], ["f"], to=T.FLOAT),
+         h.make_node("Add", ["x", "f"], ["y"])], "g", [value("x", shape=("batch", 2**40))], [value("y", shape=("batch", 2**40))])))
     put("deep_if", model(h.make_graph([deep], "g", [value("x"), value("c", T.BOOL, ())],
                                       [h.make_tensor_value_info(deep.output[0], T.FLOAT, None)])))
     again = h.make_function("local", "Again", ["p"], ["q"], [h.make_node("Again", ["p"], ["q"], domain="local")],

@@ -16,6 +16,9 @@ pub struct Dim {
     terms: BTreeMap<Vec<Sym>, i64>,
 }
 
+/// Terms of a polynomial, and symbols of a term, beyond which a size is not followed: products of sums grow exponentially.
+const MOST: usize = 64;
+
 impl Dim {
     /// The named size `name`.
     pub fn sym(name: &str) -> Self {
@@ -42,32 +45,37 @@ impl Dim {
     pub fn syms(&self) -> impl Iterator<Item = &Sym> {
         self.terms.keys().flatten()
     }
-    /// Sum; `None` on overflow.
+    /// Sum; `None` on overflow, and where it has more than 64 terms.
     pub fn add(&self, other: &Dim) -> Option<Dim> {
-        let mut terms = self.terms.clone();
-        for (m, c) in &other.terms {
-            let sum = terms.get(m).copied().unwrap_or(0).checked_add(*c)?;
-            if sum == 0 {
-                terms.remove(m)
-            } else {
-                terms.insert(m.clone(), sum)
-            };
-        }
-        Some(Dim { terms })
+        let mut out = self.clone();
+        other.terms.iter().try_for_each(|(m, c)| out.add_term(m.clone(), *c))?;
+        Some(out)
     }
-    /// Difference; `None` on overflow.
+    /// Adds a term; `None` as of [`Dim::add`].
+    fn add_term(&mut self, monomial: Vec<Sym>, coefficient: i64) -> Option<()> {
+        let sum = self.terms.get(&monomial).copied().unwrap_or(0).checked_add(coefficient)?;
+        if sum == 0 {
+            self.terms.remove(&monomial);
+        } else {
+            self.terms.insert(monomial, sum);
+        }
+        (self.terms.len() <= MOST).then_some(())
+    }
+    /// Difference; `None` as of [`Dim::add`].
     pub fn sub(&self, other: &Dim) -> Option<Dim> {
         self.add(&other.mul(&Dim::from(-1))?)
     }
-    /// Product; `None` on overflow.
+    /// Product; `None` on overflow, and where it has more than 64 terms or a term more than 64 symbols.
     pub fn mul(&self, other: &Dim) -> Option<Dim> {
         let mut out = Dim::from(0);
         for (ma, ca) in &self.terms {
             for (mb, cb) in &other.terms {
+                if ma.len() + mb.len() > MOST {
+                    return None;
+                }
                 let mut m: Vec<Sym> = ma.iter().chain(mb).cloned().collect();
                 m.sort();
-                let c = ca.checked_mul(*cb)?;
-                out = out.add(&Dim { terms: BTreeMap::from([(m, c)]) })?;
+                out.add_term(m, ca.checked_mul(*cb)?)?;
             }
         }
         Some(out)
@@ -94,7 +102,7 @@ impl Dim {
         }
         Some(Dim { terms })
     }
-    /// The polynomial with each symbol for which `size` answers replaced; `None` on overflow.
+    /// The polynomial with each symbol for which `size` answers replaced; `None` as of [`Dim::mul`].
     pub fn substitute(&self, size: &dyn Fn(&str) -> Option<u64>) -> Option<Dim> {
         let mut out = Dim::from(0);
         for (m, &c) in &self.terms {
@@ -116,7 +124,7 @@ impl Dim {
         let constant = self.terms.get(&Vec::new()).copied().unwrap_or(0);
         self.terms.iter().all(|(m, &c)| m.is_empty() || c > 0).then_some(constant)
     }
-    /// Product of `dims`; `None` on overflow.
+    /// Product of `dims`; `None` as of [`Dim::mul`].
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Option<Dim> {
         dims.into_iter().try_fold(Dim::from(1), |p, d| p.mul(d))
     }
@@ -177,5 +185,18 @@ mod tests {
         assert_eq!(e.sub(&e).unwrap().as_const(), Some(0));
         assert_eq!(e.substitute(&|s| (s == "b").then_some(2)).unwrap().as_const(), Some(16));
         assert_eq!(b.mul(&b).unwrap().div_exact(&b), Some(b));
+    }
+
+    #[test]
+    fn polynomials_that_grow_too_long_are_given_up() {
+        let all: Vec<Dim> = (0..2 * MOST).map(|i| Dim::sym(&format!("s{i}"))).collect();
+        let sum = |dims: &[Dim]| dims.iter().try_fold(Dim::from(0), |sum, d| sum.add(d));
+        assert!(sum(&all[..MOST]).is_some());
+        assert_eq!(sum(&all[..=MOST]), None);
+        let longer: Vec<Dim> = all.iter().map(|d| d.add(&Dim::from(1)).unwrap()).collect();
+        assert_eq!(Dim::product(&longer[..6]).unwrap().terms.len(), MOST);
+        assert_eq!(Dim::product(&longer[..7]), None);
+        assert!(Dim::product(&all[..MOST]).is_some());
+        assert_eq!(Dim::product(&all), None);
     }
 }

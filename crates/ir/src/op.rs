@@ -348,7 +348,7 @@ pub enum OpError {
     /// The node uses a form of the operator that the rule does not cover.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// Sizes overflow 64 bits.
+    /// Sizes overflow 64 bits, or have more terms than are followed.
     #[error("sizes overflow")]
     Overflow,
 }

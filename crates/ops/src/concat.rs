@@ -6,7 +6,7 @@
 //!  R5  Images joined along their channels are a kernel of their own: runtimes with blocked layouts care for the parts.
 
 use crate::content::MAX;
-use crate::form::mismatch;
+use crate::form::{followed, mismatch};
 use sparsec_ir::{
     Affine, Dim, Fact, Kernel, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate, Relations, Resize,
     ShapeRule, Work, WorkRule,
@@ -53,7 +53,7 @@ pub(crate) fn shape_of(node: &NodeRef, all: &[Operand]) -> Result<Vec<Fact>, OpE
         }
         for (a, dim) in s.iter().enumerate() {
             if a == axis {
-                out[a] = out[a].add(dim).ok_or(OpError::Overflow)?;
+                out[a] = followed(node, 0, a, out[a].add(dim));
                 continue;
             }
             match (out[a].as_const(), dim.as_const()) {
@@ -106,10 +106,10 @@ pub(crate) fn relate_of(node: &NodeRef, all: &[Operand], r: &mut Relations) -> R
         }
         return Ok(());
     };
-    let mut start = 0;
+    let mut start = 0u64;
     for (x, len) in all.iter().zip(lens) {
         r.segment(y.axis(joined), start, x.axis(joined), len, "R1");
-        start += len;
+        start = start.checked_add(len).ok_or(OpError::Overflow)?;
     }
     Ok(())
 }
@@ -132,6 +132,13 @@ mod tests {
             "g (float[n] a, float[5] b) => (float[] y) { y = Concat <axis = 0> (a, b) }",
             &[&format!("a.0 {why}"), &format!("b.0 {why}")],
         );
+    }
+    #[test]
+    fn lengths_beyond_64_bits_are_an_error() {
+        let len = i64::MAX;
+        let text =
+            format!("g (float[{len}] a, float[{len}] b, float[{len}] c) => (y) {{ y = Concat <axis = 0> (a, b, c) }}");
+        crate::testing::check_relation(&text, "error: sizes overflow");
     }
     #[test]
     fn contents_are_joined() {

@@ -62,6 +62,11 @@ pub(crate) fn free_all(operand: &Operand, r: &mut Relations) {
     }
 }
 
+/// Place of a slot among those that are kept, which ascend.
+pub(crate) fn place(kept: &[u32], slot: u64) -> Option<i64> {
+    kept.binary_search(&u32::try_from(slot).ok()?).ok().map(|at| at as i64)
+}
+
 /// Position in a row of slots; negative numbers count from its end.
 pub(crate) fn slot(index: i64, len: u64) -> Option<u64> {
     let at = if index < 0 { i64::try_from(len).ok()?.checked_add(index)? } else { index };

@@ -7,7 +7,7 @@
 //!  R4  Where the contents are known the number of slots is.
 
 use crate::content::ints;
-use crate::form::{dims, freeze, freeze_all, freeze_node, tie_same, unnamed};
+use crate::form::{dims, followed, freeze, freeze_all, freeze_node, tie_same, unnamed};
 use crate::work::reduces;
 use sparsec_ir::{
     Affine, Dim, ElemType, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize,
@@ -69,7 +69,7 @@ fn unique_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let x = node.need_input(0)?;
     let searched_len = match searched(node)? {
         Some(axis) => dims(node, 0)?[axis].clone(),
-        None => Dim::product(dims(node, 0)?).ok_or(OpError::Overflow)?,
+        None => followed(node, 2, 0, Dim::product(dims(node, 0)?)),
     };
     let distinct = ints(node, 0).map(|mut all| {
         all.sort_unstable();

@@ -85,6 +85,11 @@ pub(crate) fn unnamed(node: &NodeRef, result: usize, axis: usize) -> Dim {
     }
 }
 
+/// A size that was computed, or one that nobody named where that is too large or has too many terms to be followed.
+pub(crate) fn followed(node: &NodeRef, result: usize, axis: usize, size: Option<Dim>) -> Dim {
+    size.unwrap_or_else(|| unnamed(node, result, axis))
+}
+
 /// ⌊dim / by⌋ for by ≥ 1, where it is a polynomial: only the constant term may leave a remainder.
 pub(crate) fn floor_div(dim: &Dim, by: u64) -> Option<Dim> {
     let by = i64::try_from(by).ok().filter(|b| *b > 0)?;

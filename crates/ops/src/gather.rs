@@ -8,7 +8,7 @@
 //!      last.
 //!  R6  Contents are picked.
 
-use crate::content::{freeze_sizes, slot};
+use crate::content::{freeze_sizes, place, slot};
 use crate::form::tie;
 use crate::work::moves;
 use sparsec_ir::{
@@ -95,12 +95,12 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     if kept_x.is_none() && kept_y.is_none() {
         return Ok(Vec::new());
     }
-    let place = |slot: u64| match &kept_x {
-        Some(kept) => kept.iter().position(|&k| u64::from(k) == slot).map(|p| p as i64),
+    let now = |slot: u64| match &kept_x {
+        Some(kept) => place(kept, slot),
         None => i64::try_from(slot).ok(),
     };
     let kept: Vec<u32> = kept_y.unwrap_or_else(all);
-    let renumbered = kept.into_iter().filter_map(|i| place(*slots.get(i as usize)?));
+    let renumbered = kept.into_iter().filter_map(|i| now(*slots.get(i as usize)?));
     Ok(vec![Edit::Content { operand: 1, dims: renumbered.map(Dim::from).collect() }]) // R5
 }
 
@@ -115,7 +115,19 @@ fn translated(cut: &Resized, axis: usize) -> Result<Option<Edit>, OpError> {
 #[cfg(test)]
 mod tests {
     use crate::testing_data::{check_fact, check_relation, check_resize};
+    use std::time::{Duration, Instant};
 
+    #[test]
+    fn many_constant_indices_follow_in_little_time() {
+        let (n, started) = (1u32 << 18, Instant::now());
+        let at = (0..n).rev().map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!("g (float[n,{n}] x) => (y) <int64[{n}] i = {{{at}}}> {{ y = Gather <axis = 1> (x, i) }}");
+        let kept: Vec<u32> = (1..n).collect();
+        let less: Vec<String> = (0..n - 1).rev().map(|i| i.to_string()).collect();
+        let stay: Vec<u32> = (0..n - 1).collect();
+        check_resize(&text, &[("x", 1, &kept), ("y", 1, &stay)], &[&format!("operand 1 = {}", less.join(","))]);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
     #[test]
     fn constant_indices_pick() {
         check_relation(

@@ -9,7 +9,7 @@
 //!      other indices it becomes one.
 //!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::content::slot;
+use crate::content::{place, slot};
 use crate::form::{dims, freeze_all, like};
 use crate::work::moves;
 use sparsec_ir::{
@@ -145,8 +145,8 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     let (Some(slots), Some(kept)) = (column(node)?, (cut.kept)(x.value, 0)) else { return Ok(Vec::new()) };
     let stay = (cut.kept)(y.value, 0).unwrap_or_else(|| (0..slots.len() as u32).collect());
-    let place = |i: &u32| kept.iter().position(|&k| slots.get(*i as usize) == Some(&u64::from(k))).map(|p| p as i64);
-    Ok(vec![Edit::Gather { axis: 0, indices: stay.iter().filter_map(place).collect() }]) // R5
+    let picked = stay.iter().filter_map(|&i| place(&kept, *slots.get(i as usize)?));
+    Ok(vec![Edit::Gather { axis: 0, indices: picked.collect() }]) // R5
 }
 
 fn gather_nd(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -216,7 +216,19 @@ fn tensor_scatter(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
 #[cfg(test)]
 mod tests {
     use crate::testing_data::{check_fact, check_relation, check_resize};
+    use std::time::{Duration, Instant};
 
+    #[test]
+    fn many_constant_indices_follow_in_little_time() {
+        let (n, started) = (1u32 << 18, Instant::now());
+        let at = (0..n).rev().map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!("g (float[{n},2] x) => (y) <int64[{n},1] i = {{{at}}}> {{ y = GatherND (x, i) }}");
+        let kept: Vec<u32> = (1..n).collect();
+        let less: Vec<String> = (0..n - 1).rev().map(|i| i.to_string()).collect();
+        let stay: Vec<u32> = (0..n - 1).collect();
+        check_resize(&text, &[("x", 0, &kept), ("y", 0, &stay)], &[&format!("gather 0: [{}]", less.join(", "))]);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
     #[test]
     fn tuples_address_leading_axes() {
         let text = "g (float[7,8,4] x, int64[n,3,2] i) => (float[] y) { y = GatherND (x, i) }";

@@ -5,7 +5,7 @@
 //!  R3  Other modes read neighbouring slots, and negative pads cut positions: the axis is frozen.
 
 use crate::content::freeze_sizes;
-use crate::form::unnamed;
+use crate::form::{followed, unnamed};
 use crate::work::moves;
 use sparsec_ir::{
     Affine, Dim, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Reason, Relate, Relations, Resize, ShapeRule,
@@ -54,10 +54,10 @@ fn shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let Some(dims) = &x.shape else { return Ok(vec![Fact::unranked(x.elem)]) };
     let pads = pads(node, dims.len())?;
     let padded = |axis: usize| match &pads {
-        Some(p) => dims[axis].add(&p[axis].0).and_then(|d| d.add(&p[axis].1)).ok_or(OpError::Overflow),
-        None => Ok(unnamed(node, 0, axis)),
+        Some(p) => followed(node, 0, axis, dims[axis].add(&p[axis].0).and_then(|d| d.add(&p[axis].1))),
+        None => unnamed(node, 0, axis),
     };
-    Ok(vec![Fact { elem: x.elem, shape: Some((0..dims.len()).map(padded).collect::<Result<_, _>>()?), content: None }])
+    Ok(vec![Fact { elem: x.elem, shape: Some((0..dims.len()).map(padded).collect()), content: None }])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {

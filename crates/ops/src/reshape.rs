@@ -10,7 +10,7 @@
 //!  R6  After a cut the shape operand holds the new sizes; entries 0 and −1 stay where they still say the same.
 
 use crate::content::freeze_sizes;
-use crate::form::{mismatch, unnamed};
+use crate::form::{followed, mismatch, unnamed};
 use crate::work::nothing;
 use sparsec_ir::{
     Affine, Attr, AxisRef, Dim, Edit, Fact, LinearRule, NodeRef, ONNX, OpDef, OpError, Operand, Reason, Relate,
@@ -88,10 +88,7 @@ fn target(node: &NodeRef, x: Option<&[Dim]>, entries: &[Dim]) -> Result<Vec<Dim>
         return Ok(dims);
     };
     if let Some(axis) = hole {
-        dims[axis] = match left_over(x, &dims) {
-            Some(d) => d,
-            None => unnamed(node, 0, axis),
-        };
+        dims[axis] = followed(node, 0, axis, left_over(x, &dims));
     }
     match (Dim::product(x).and_then(|p| p.as_const()), Dim::product(&dims).and_then(|p| p.as_const())) {
         (Some(old), Some(new)) if old != new => Err(mismatch("numbers of elements", old, new)),
@@ -117,8 +114,9 @@ fn flatten_shape(node: &NodeRef) -> Result<Vec<Fact>, OpError> {
     let Some(dims) = &x.fact.shape else { return Ok(vec![Fact::unranked(x.fact.elem)]) };
     let (axis, rank) = (node.int_or("axis", 1)?, dims.len());
     let at = if axis == rank as i64 { rank } else { node.axis(axis, rank)? };
-    let side = |dims: &[Dim]| Dim::product(dims).ok_or(OpError::Overflow);
-    Ok(vec![Fact { elem: x.fact.elem, shape: Some(vec![side(&dims[..at])?, side(&dims[at..])?]), content: None }])
+    let side = |a: usize, dims: &[Dim]| followed(node, 0, a, Dim::product(dims));
+    let shape = vec![side(0, &dims[..at]), side(1, &dims[at..])];
+    Ok(vec![Fact { elem: x.fact.elem, shape: Some(shape), content: None }])
 }
 
 fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
@@ -316,6 +314,18 @@ mod tests {
         check_fact(&reshape("n,6,4", &[0, -1]), "float[n,24]");
         check_fact(&reshape("n,6,4", &[-1, 4]), "float[6*n,4]");
         check_fact(&reshape("n,6,h", &[0, 2, 3, -1]), "float[n,2,3,h]");
+    }
+    #[test]
+    fn sizes_of_too_many_terms_are_not_followed() {
+        let sides = |n: usize| (0..n).map(|i| format!("s{i}")).collect::<Vec<_>>().join(",");
+        let flat = |n: usize, last: &str| {
+            let ones = vec!["1"; 2 * n].join(", ");
+            let (x, pads) = (sides(n), format!("int64[{}] p = {{{ones}}}, int64[1] m = {{-1}}", 2 * n));
+            format!("g (float[{x}] x) => (float[] y) <{pads}> {{ h = Pad (x, p) y = {last} }}")
+        };
+        check_fact(&flat(2, "Reshape (h, m)"), "float[s0*s1+2*s0+2*s1+4]");
+        check_fact(&flat(16, "Reshape (h, m)"), "float[?y.0]");
+        check_fact(&flat(16, "Flatten <axis = 8> (h)"), "float[?y.0,?y.1]");
     }
     #[test]
     fn element_counts_must_agree() {

@@ -7,7 +7,7 @@
 //!      another step it holds the places of the kept slots; where these are not equally far apart, the node becomes a
 //!      `Gather`.
 
-use crate::content::freeze_sizes;
+use crate::content::{freeze_sizes, place};
 use crate::form::unnamed;
 use crate::work::moves;
 use sparsec_ir::{
@@ -199,8 +199,7 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         let (Some(kept), Some(len)) = ((cut.kept)(x.value, c.axis), x.size(c.axis)) else { continue };
         let Some(range) = c.range(len) else { continue };
         if range.step != 1 {
-            let place = |s: u64| kept.iter().position(|&k| u64::from(k) == s).map(|p| p as i64);
-            let places: Vec<i64> = range.slots().filter_map(place).collect();
+            let places: Vec<i64> = range.slots().filter_map(|s| place(&kept, s)).collect();
             let Some((start, end, step)) = progression(&places, range.step, kept.len()) else {
                 return Ok(vec![Edit::Gather { axis: c.axis, indices: places }]); // R4
             };
@@ -245,6 +244,7 @@ fn progression(places: &[i64], old: i64, len: usize) -> Option<(i64, i64, i64)> 
 #[cfg(test)]
 mod tests {
     use crate::testing_data::{check_fact, check_relation, check_resize};
+    use std::time::{Duration, Instant};
 
     fn slice(x: &str, [start, end, axis, step]: [i64; 4]) -> String {
         format!(
@@ -288,6 +288,14 @@ mod tests {
         let text = slice("n,8", [-4, i64::MAX, 1, 1]);
         check_resize(&text, &[("x", 1, &[0, 3, 5, 7])], &["operand 1 = 2", "operand 2 = 4"]);
         check_resize(&text, &[("x", 1, &[4, 6])], &["operand 1 = 0", "operand 2 = 2"]);
+    }
+    #[test]
+    fn a_backward_range_of_many_slots_follows_in_little_time() {
+        let (n, started) = (1 << 18, Instant::now());
+        let kept: Vec<u32> = (1..n).collect();
+        let text = slice(&format!("n,{n}"), [-1, i64::MIN, 1, -1]);
+        check_resize(&text, &[("x", 1, &kept)], &["operand 1 = 262142", "operand 2 = -262144"]);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
     #[test]
     fn a_backward_range_stays_one() {

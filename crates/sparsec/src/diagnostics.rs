@@ -323,7 +323,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "the smaller model differs",
         "Removing channels must leave what masking them leaves, to rounding, and the weights that were not re-solved; a masked \
          weight must be zero where the plan says; the canonical model that is cut must compute what the file does. One of these \
-         is not so: the model is not the one that the plan leads to, or a rule of an operator or a pass is wrong.",
+         is not so, or no output is a finite number, which shows nothing: the model is not the one that the plan leads to, or a rule of an operator or a pass is wrong.",
         "check that model, smaller model and plan belong together; if they do, please report it.",
     ),
     entry(

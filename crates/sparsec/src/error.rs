@@ -128,6 +128,9 @@ pub(crate) enum CliError {
         /// Largest difference relative to the output.
         max_rel_error: f64,
     },
+    /// A smaller model of which the comparison says nothing.
+    #[error("nothing was compared: {}", sparsec::drive::NOT_FINITE)]
+    NotCompared,
     /// A smaller model whose weights are not zero where they should be.
     #[error("weights are not zero where the plan says: `{}`", weights.join("`, `"))]
     NotMasked {
@@ -293,7 +296,7 @@ impl CliError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Drive(e) => drive_exit(e),
             Self::Unmet { .. } => Exit::Limits,
-            Self::Unequal { .. } | Self::NotMasked { .. } | Self::Foreign { .. } => Exit::Gate,
+            Self::Unequal { .. } | Self::NotCompared | Self::NotMasked { .. } | Self::Foreign { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
             Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
             Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
@@ -318,7 +321,7 @@ impl CliError {
             Self::OtherModel { .. } => "S0403",
             Self::NoCurves { .. } | Self::CurveForm { .. } => "S0404",
             Self::Unmet { .. } => "S0405",
-            Self::Unequal { .. } | Self::NotMasked { .. } | Self::Foreign { .. } => "S0406",
+            Self::Unequal { .. } | Self::NotCompared | Self::NotMasked { .. } | Self::Foreign { .. } => "S0406",
             Self::Report { .. } => "S0701",
             Self::Write { .. } | Self::Stdout(_) | Self::IsFile { .. } | Self::IsFolder { .. } => "S0003",
             Self::OtherFamily { .. } => "S0407",
@@ -364,6 +367,7 @@ impl CliError {
                 Some("`sparsec inspect --groups` and `sparsec opt MODEL` show names of values".into())
             }
             Self::NoLabels { .. } => Some("store an array `label` beside the inputs, or choose `mse`, `cosine`, `agree` or `kl`".into()),
+            Self::NotCompared => Some("pass inputs that the model is made for with `--data SAMPLES`".into()),
             Self::NoLimit => Some("pass a limit such as `--max-macs 50%`, `--max-latency 60%` or `--max-drop 1.0`, or masks such as `--mask 4x1`".into()),
             Self::NoFailure { .. } => {
                 Some("run the command by itself: of sparsec's own, failures are looked for; of others, the exit status 0".into())

@@ -19,7 +19,7 @@ use crate::values::{self, EvalSet};
 use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
-    COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, Prepared, Pricing, Samples,
+    COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, NOT_FINITE, Prepared, Pricing, Samples,
     compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
     run as run_model, says_of_listed, weight_bytes,
 };
@@ -253,7 +253,16 @@ impl Job<'_> {
             Err(why) => return Ok(Err(why.to_string())),
         };
         let right = run_model(cut, runtime, &inputs)?;
-        Ok(Ok(difference(&masked, &left, &right)?))
+        let found = difference(&masked, &left, &right)?;
+        if found.vacuous() {
+            return Ok(Err(NOT_FINITE.to_string()));
+        }
+        let dense = &self.dense.model;
+        let effect = difference(dense, &run_model(dense, runtime, &inputs)?, &right)?;
+        if effect.max_rel_error == 0.0 && !removal.is_empty() {
+            self.talk.note("the removal changes no output on random inputs: `sparsec verify` compares on samples");
+        }
+        Ok(Ok(found))
     }
 
     fn compile(&self) -> Result<Exit, CliError> {

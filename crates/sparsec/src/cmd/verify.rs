@@ -13,7 +13,8 @@ use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{
-    DriveError, Prepared, RESOLVED, changed_weights, compare_canonical, compare_narrow, random_inputs, verify,
+    DriveError, NOT_FINITE, Prepared, RESOLVED, changed_weights, compare_canonical, compare_narrow, random_inputs,
+    verify,
 };
 use sparsec_analysis::{Removal, infer};
 use sparsec_ir::{Graph, Model, Type, ValueId};
@@ -116,7 +117,11 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     let not_masked = holds((&pruned, &facts, &dense.table), &plan.masks).map_err(DriveError::from)?;
     let names = Names::of(&dense.model.graph);
     let verified = Verified {
-        equal: found.equal() && foreign.is_empty() && not_masked.is_empty() && narrow.is_none_or(|n| n.equal()),
+        equal: found.equal()
+            && !found.vacuous()
+            && foreign.is_empty()
+            && not_masked.is_empty()
+            && narrow.is_none_or(|n| n.equal()),
         conceded: dense.conceded(&removal, &|n| names.node(&dense.model.graph, n)),
         dropped: names.dropped(&dense, &removal),
         given_up_error: narrow.map(|n| n.max_rel_error),
@@ -129,8 +134,13 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
         foreign,
         effect,
     };
-    let verdict = if verified.equal { "equal" } else { "different" };
-    let mut text = format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n");
+    let mut text = match verified.equal {
+        _ if found.vacuous() => format!("not compared: {NOT_FINITE}\n"),
+        equal => {
+            let verdict = if equal { "equal" } else { "different" };
+            format!("{verdict}: largest difference {max_abs_error:.3e}, relative {max_rel_error:.3e}\n")
+        }
+    };
     text += &format!("the cut itself changes the outputs by {effect:.3e}, relative\n");
     if let Some(error) = verified.canonical_error {
         text += &format!("its canonical form differs from the dense file by {error:.3e}, relative\n");
@@ -161,6 +171,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, talk: Talk) -> Result<Exit
     match verified.foreign.first() {
         _ if verified.equal => Ok(Exit::Done),
         Some(first) => Err(CliError::Foreign { weights: verified.foreign.len(), first: first.clone() }),
+        None if found.vacuous() => Err(CliError::NotCompared),
         None => Err(CliError::Unequal { max_abs_error, max_rel_error }),
     }
 }

@@ -31,8 +31,8 @@ pub use sampling::{MOST_SAMPLES, Sampling};
 pub use share::{Uncounted, macs, macs_by_node, macs_of_branch, macs_on, uncounted};
 pub use sparsec_plan::{Concessions, GivenUp};
 pub use verify::{
-    COMPARED, Comparison, RESOLVED, changed_weights, compare, compare_canonical, difference, random_inputs, run,
-    verify, weight_bytes,
+    COMPARED, Comparison, NOT_FINITE, RESOLVED, changed_weights, compare, compare_canonical, difference, random_inputs,
+    run, verify, weight_bytes,
 };
 
 use sparsec_calib::CalibError;

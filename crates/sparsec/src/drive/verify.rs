@@ -18,6 +18,8 @@ pub struct Comparison {
     /// Largest difference relative to the largest absolute value of the same output; of an output of whole numbers, which
     /// may be indices, the share of elements that differ.
     pub max_rel_error: f64,
+    /// Elements of the first that say something: all but infinities and what is not a number.
+    pub finite: u64,
 }
 
 /// Bytes of weights up to which models are compared without being asked to: a runtime is handed an encoded copy, and makes
@@ -29,13 +31,23 @@ pub fn weight_bytes(model: &Model) -> u64 {
     model.graph.values().filter_map(|(v, _)| model.graph.constant(v)).fold(0, |n, t| n.saturating_add(t.byte_len()))
 }
 
+/// Why nothing was compared.
+pub const NOT_FINITE: &str = "no output has a finite element on these inputs";
+
 /// Relative difference up to which two models count as equal: sums of a few thousand singles in another order.
 const TOLERANCE: f64 = 1e-4;
 
 impl Comparison {
+    /// What outputs of another size, type or number give.
+    const INCOMPARABLE: Self = Self { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY, finite: 0 };
+
     /// Whether the two are equal to float tolerance.
     pub fn equal(&self) -> bool {
         self.max_rel_error <= TOLERANCE
+    }
+    /// Whether no difference was found where none could be: no output has a finite element.
+    pub fn vacuous(&self) -> bool {
+        self.finite == 0 && self.max_rel_error == 0.0
     }
 }
 
@@ -73,12 +85,15 @@ pub fn compare_canonical(
         Err(why) => return Ok(Err(why.to_string())),
     };
     let found = difference(file, &wanted, &run(canonical, runtime, inputs)?)?;
+    if found.vacuous() {
+        return Ok(Err(NOT_FINITE.to_string()));
+    }
     let narrow = |(v, _)| file.graph.constant(v).is_some_and(|t| t.elem.holds_weights() && t.elem.bits() <= 16);
     let tolerance = if file.graph.values().any(narrow) { NARROW_TOLERANCE } else { TOLERANCE };
     if found.max_rel_error <= tolerance {
         return Ok(Ok(found));
     }
-    let Comparison { max_abs_error, max_rel_error } = found;
+    let Comparison { max_abs_error, max_rel_error, .. } = found;
     Err(DriveError::Canonical { max_abs_error, max_rel_error })
 }
 
@@ -131,27 +146,27 @@ pub fn run(model: &Model, runtime: &dyn Runtime, inputs: &[Tensor]) -> Result<Ve
 
 /// How the outputs `left` of `model` differ from those of another one.
 pub fn difference(model: &Model, left: &[Tensor], right: &[Tensor]) -> Result<Comparison, DriveError> {
-    let mut out = Comparison { max_abs_error: 0.0, max_rel_error: 0.0 };
+    let mut out = Comparison { max_abs_error: 0.0, max_rel_error: 0.0, finite: 0 };
     if left.len() != right.len() {
-        return Ok(Comparison { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY });
+        return Ok(Comparison::INCOMPARABLE);
     }
     for ((x, y), v) in left.iter().zip(right).zip(model.graph.outputs()) {
         let source = |source| DriveError::Output { value: model.graph.value(*v).name.clone(), source };
         if x.dims != y.dims || x.elem != y.elem {
-            return Ok(Comparison { max_abs_error: f64::INFINITY, max_rel_error: f64::INFINITY });
+            return Ok(Comparison::INCOMPARABLE);
         }
-        if matches!(x.data, Data::Strings(_)) {
-            let unequal = if x.data == y.data { 0.0 } else { f64::INFINITY };
-            out = Comparison {
-                max_abs_error: out.max_abs_error.max(unequal),
-                max_rel_error: out.max_rel_error.max(unequal),
-            };
+        if let Data::Strings(all) = &x.data {
+            if x.data != y.data {
+                return Ok(Comparison::INCOMPARABLE);
+            }
+            out.finite += all.len() as u64;
             continue;
         }
         if !x.elem.is_float() {
             let (x, y) = (x.to_i64().map_err(source)?, y.to_i64().map_err(source)?);
             let most = x.iter().zip(&y).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
             let differ = x.iter().zip(&y).filter(|(a, b)| a != b).count();
+            out.finite += x.len() as u64;
             out.max_abs_error = out.max_abs_error.max(most as f64);
             out.max_rel_error = out.max_rel_error.max(differ as f64 / x.len().max(1) as f64);
             continue;
@@ -165,7 +180,9 @@ pub fn difference(model: &Model, left: &[Tensor], right: &[Tensor]) -> Result<Co
             _ => (a - b).abs(),
         };
         let error = x.iter().zip(&y).map(distance).fold(0.0, f64::max);
-        let scale = x.iter().filter(|v| v.is_finite()).map(|v| v.abs()).fold(f64::MIN_POSITIVE, f64::max);
+        let finite = || x.iter().filter(|v| v.is_finite());
+        let scale = finite().map(|v| v.abs()).fold(f64::MIN_POSITIVE, f64::max);
+        out.finite += finite().count() as u64;
         out.max_abs_error = out.max_abs_error.max(error);
         out.max_rel_error = out.max_rel_error.max(error / scale);
     }
@@ -300,6 +317,19 @@ mod tests {
         let runtime = sparsec_runtime::default_runtime().unwrap();
         let inputs = [Tensor::i64(&[4], &[1, 2, 3, 4])];
         let found = compare(&model(0), &model(900), runtime.as_ref(), &inputs).unwrap();
-        assert_eq!(found, Comparison { max_abs_error: 900.0, max_rel_error: 0.25 });
+        assert_eq!(found, Comparison { max_abs_error: 900.0, max_rel_error: 0.25, finite: 4 });
+    }
+
+    #[test]
+    fn outputs_without_a_finite_element_say_nothing() {
+        let model = sparsec_testkit::model("g (float[2] x) => (y) { y = Log (x) }");
+        let outcome = |a: [f32; 2], b: [f32; 2]| {
+            let found = difference(&model, &[Tensor::f32(&[2], &a)], &[Tensor::f32(&[2], &b)]).unwrap();
+            (found.equal(), found.vacuous())
+        };
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        assert_eq!(outcome([nan, inf], [nan, inf]), (true, true));
+        assert_eq!(outcome([nan, 1.0], [nan, 1.0]), (true, false));
+        assert_eq!(outcome([nan, inf], [nan, 1.0]), (false, false));
     }
 }
