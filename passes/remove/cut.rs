@@ -104,70 +104,16 @@ pub fn remove(
         return Ok(model.clone());
     }
     let model = &*drop_branches(model, channels, removal);
-    let mut out = model.clone();
-    let kept = |v: ValueId, axis: usize| channels.kept_of(v, axis, removal);
-    for (v, value) in model.graph.values() {
-        for axis in 0..facts.get(v).rank().unwrap_or(0) {
-            if kept(v, axis).is_some_and(|k| k.is_empty()) {
-                return Err(RemoveError::Empty { value: value.name.clone(), axis });
-            }
-        }
-    }
+    let kept: Kept = &|v, axis| channels.kept_of(v, axis, removal);
+    alive(model, facts, kept)?;
     let order = topological(&model.graph).map_err(|_| RemoveError::Cyclic)?;
-    let mut edits: Vec<(NodeId, Vec<Edit>)> = Vec::new();
-    for &id in &order {
-        let node = model.graph.node(id);
-        let Some(def) = table.get(&node.domain, &node.op) else { continue };
-        let resized = Resized { before: node_ref(model, facts, id), kept: &kept };
-        if let (Resize::By(rule), true) = (def.resize, resized.any()) {
-            let source = |source| RemoveError::Resize { node: model.graph.label(id), op: node.op_name(), source };
-            edits.push((id, rule(&resized).map_err(source)?));
-        }
-    }
-
+    let edits = edits(model, facts, table, &order, kept)?;
     let expected = channels.facts_after(model, facts, removal);
-    for (v, value) in model.graph.values() {
-        if let Some(tensor) = model.graph.constant(v) {
-            let cut = gather(tensor, |axis| kept(v, axis));
-            let cut = cut.map_err(|source| RemoveError::Constant { value: value.name.clone(), source })?;
-            if let Some(cut) = cut {
-                out.graph.set_constant(v, cut);
-            }
-        }
-        if let Def::Sparse(tensor) = &value.def {
-            for axis in 0..tensor.dims.len() {
-                let (Some(keep), Def::Sparse(now)) = (kept(v, axis), &out.graph.value(v).def) else { continue };
-                let cut = now.gather(axis, &keep);
-                let cut = cut.map_err(|source| RemoveError::Constant { value: value.name.clone(), source })?;
-                out.graph.set_sparse(v, cut);
-            }
-        }
-        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape)
-            && shape.len() == sizes.len()
-            && facts.get(v).shape != expected.get(v).shape
-        {
-            let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
-            let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
-            out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
-        }
-    }
+    let mut out = model.clone();
+    cut_constants(&mut out, model, kept)?;
+    restate(&mut out, model, facts, &expected);
+    let Later { wanted, translations } = carry_out(&mut out, edits);
 
-    // Attributes and gathers first: contents are compared with what the finished graph computes.
-    let mut wanted: Vec<(NodeId, usize, Vec<Dim>)> = Vec::new();
-    let mut translations: BTreeMap<NodeId, NodeId> = BTreeMap::new();
-    for (id, list) in edits {
-        for edit in list {
-            match edit {
-                Edit::Attr(name, value) => out.graph.set_attr(id, name, value),
-                Edit::NoAttr(name) => out.graph.remove_attr(id, name),
-                Edit::Gather { axis, indices } => become_gather(&mut out, id, axis, &indices),
-                Edit::Translate { operand, len, kept } => {
-                    translations.extend(translate(&mut out, (id, operand), len, &kept).map(|by| (id, by)));
-                }
-                Edit::Content { operand, dims } => wanted.push((id, operand, dims)),
-            }
-        }
-    }
     let follows: BTreeSet<(NodeId, usize)> = wanted.iter().map(|w| (w.0, w.1)).collect();
     let mut now = start(&out);
     let mut made = contents::Made::default();
@@ -187,6 +133,102 @@ pub fn remove(
     Sweep::of(&out.graph, read.map(|(v, _)| v)).run(&mut out.graph);
     numbers::guard(&out, table, facts, &mut now, &follows)?;
     Ok(out)
+}
+
+/// Slots of an axis of a value that stay; `None` where all do.
+type Kept<'a> = &'a dyn Fn(ValueId, usize) -> Option<Vec<u32>>;
+
+/// Refuses to leave nothing of an axis.
+fn alive(model: &Model, facts: &Facts, kept: Kept) -> Result<(), RemoveError> {
+    for (v, value) in model.graph.values() {
+        for axis in 0..facts.get(v).rank().unwrap_or(0) {
+            if kept(v, axis).is_some_and(|k| k.is_empty()) {
+                return Err(RemoveError::Empty { value: value.name.clone(), axis });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the operators' resize rules ask for, in the order of the nodes.
+fn edits(
+    model: &Model,
+    facts: &Facts,
+    table: &OpTable,
+    order: &[NodeId],
+    kept: Kept,
+) -> Result<Vec<(NodeId, Vec<Edit>)>, RemoveError> {
+    let mut out = Vec::new();
+    for &id in order {
+        let node = model.graph.node(id);
+        let Some(def) = table.get(&node.domain, &node.op) else { continue };
+        let resized = Resized { before: node_ref(model, facts, id), kept };
+        if let (Resize::By(rule), true) = (def.resize, resized.any()) {
+            let source = |source| RemoveError::Resize { node: model.graph.label(id), op: node.op_name(), source };
+            out.push((id, rule(&resized).map_err(source)?));
+        }
+    }
+    Ok(out)
+}
+
+/// Gathers the constants of `model` into `out`.
+fn cut_constants(out: &mut Model, model: &Model, kept: Kept) -> Result<(), RemoveError> {
+    for (v, value) in model.graph.values() {
+        let wrong = |source| RemoveError::Constant { value: value.name.clone(), source };
+        if let Some(tensor) = model.graph.constant(v)
+            && let Some(cut) = gather(tensor, |axis| kept(v, axis)).map_err(wrong)?
+        {
+            out.graph.set_constant(v, cut);
+        }
+        if let Def::Sparse(tensor) = &value.def {
+            for axis in 0..tensor.dims.len() {
+                let (Some(keep), Def::Sparse(now)) = (kept(v, axis), &out.graph.value(v).def) else { continue };
+                let cut = now.gather(axis, &keep).map_err(wrong)?;
+                out.graph.set_sparse(v, cut);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// States the sizes that the plan implies wherever the model states some that it changes.
+fn restate(out: &mut Model, model: &Model, facts: &Facts, expected: &Facts) {
+    for (v, value) in model.graph.values() {
+        if let (Some(Type::Tensor { elem, shape: Some(shape) }), Some(sizes)) = (&value.ty, &expected.get(v).shape)
+            && shape.len() == sizes.len()
+            && facts.get(v).shape != expected.get(v).shape
+        {
+            let now = shape.iter().zip(sizes).zip(facts.get(v).shape.iter().flatten());
+            let shape = now.map(|((s, new), old)| if new == old { s.clone() } else { new.clone() }).collect();
+            out.graph.set_type(v, Some(Type::Tensor { elem: *elem, shape: Some(shape) }));
+        }
+    }
+}
+
+/// What waits for the finished graph, with whose numbers contents are compared.
+#[derive(Default)]
+struct Later {
+    /// Contents that operands must have, in the order of the nodes.
+    wanted: Vec<(NodeId, usize, Vec<Dim>)>,
+    /// Nodes that translate an operand of a node.
+    translations: BTreeMap<NodeId, NodeId>,
+}
+
+/// Carries out edits of attributes and gathers.
+fn carry_out(out: &mut Model, edits: Vec<(NodeId, Vec<Edit>)>) -> Later {
+    let mut later = Later::default();
+    for (id, edit) in edits.into_iter().flat_map(|(id, list)| list.into_iter().map(move |edit| (id, edit))) {
+        match edit {
+            Edit::Attr(name, value) => out.graph.set_attr(id, name, value),
+            Edit::NoAttr(name) => out.graph.remove_attr(id, name),
+            Edit::Gather { axis, indices } => become_gather(out, id, axis, &indices),
+            Edit::Translate { operand, len, kept } => {
+                later.translations.extend(translate(out, (id, operand), len, &kept).map(|by| (id, by)));
+            }
+            Edit::Content { operand, dims } => later.wanted.push((id, operand, dims)),
+        }
+    }
+    later
 }
 
 /// The tensor with only the indices that stay; `None` where all do.

@@ -4,10 +4,10 @@ mod give_up;
 mod operators;
 mod quantised;
 
-use crate::common::{Subject, Verdict, runtimes};
+use crate::common::{Keep, Subject, Verdict, runtimes};
 use sparsec_analysis::Removal;
 use sparsec_passes::remove::{RemoveError, remove};
-use sparsec_testkit::{fixture, fixtures, model, random_inputs, snapshot, summary};
+use sparsec_testkit::{Random, fixture, fixtures, model, random_inputs, snapshot, summary};
 
 /// The model of a text without unit `units` of its first group.
 fn cut(text: &str, units: &[usize]) -> (Subject, Removal) {
@@ -30,6 +30,25 @@ fn check_equal(text: &str, units: &[usize]) {
 fn refusal(text: &str, units: &[usize]) -> RemoveError {
     let (s, removal) = cut(text, units);
     remove(&s.model, &s.facts, &s.table, &s.channels, &removal).expect_err("it must be refused")
+}
+
+/// Of an outer product, entries (0, 1) and (2, 3): a plan may keep unit 1 and unit 2 and none of their products.
+#[test]
+fn no_plan_empties_an_axis_on_which_units_meet() {
+    let subject = Subject::of(model(
+        "g (float[2,3] x) => (float[2,2] y) <float[3,4] w = [\"location\": \"random:1\"],
+            float[2,2] v = [\"location\": \"random:2\"], int64[1] one = {1}, int64[1] two = {2}, int64[2] s = {2, 16},
+            int64[2] at = {1, 11}>
+            { a = MatMul (x, w) r = Unsqueeze (a, one) c = Unsqueeze (a, two) o = Mul (r, c) f = Reshape (o, s)
+              p = Gather <axis = 1> (f, at) y = MatMul (p, v) }",
+    ));
+    for seed in 0..20 {
+        for keep in [Keep::Some, Keep::One] {
+            let removal = subject.removal(&mut Random::new(seed), keep);
+            let verdict = subject.check(&removal, &runtimes(), &random_inputs(&subject.model, seed, 2));
+            assert!(matches!(verdict, Ok(Verdict::Equal | Verdict::Whole)), "{verdict:?}");
+        }
+    }
 }
 
 /// The removal that directives `cut: GROUP: UNIT UNIT …; GROUP: …` and `drop: BRANCH …` ask for.
