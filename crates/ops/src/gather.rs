@@ -75,7 +75,8 @@ fn relate(node: &NodeRef, r: &mut Relations) -> Result<(), OpError> {
             }
         }
         slots => {
-            r.freeze(x.axis(axis), if slots.is_some() { Reason::Indexed } else { Reason::Lookup }); // R4
+            let constant = Reason::Rule("picked by constant indices of several axes");
+            r.freeze(x.axis(axis), if slots.is_some() { constant } else { Reason::Lookup }); // R4
             for a in 0..added {
                 tie(r, (&indices, a), (&y, axis + a), "R4");
             }

@@ -26,6 +26,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Concessions::is_empty")]
     pub concessions: Concessions,
     /// What is kept of each group.
+    #[serde(default)]
     pub groups: Vec<GroupPlan>,
     /// Branches that are dropped whole, as `sparsec inspect --groups` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -501,7 +501,7 @@ fn drive_help(e: &DriveError) -> Option<String> {
             NarrowError::NoValue { near, .. } => return like(near),
             _ => return None,
         },
-        DriveError::OpenSize { .. } => "`estimate` and `plan` take `--dim NAME=N`",
+        DriveError::OpenSize { .. } => "`inspect`, `estimate`, `plan` and `compile --random-plan` take `--dim NAME=N`",
         DriveError::NoInformation { .. } => {
             "look at the samples and their `--scale`; `--random-plan` cuts without samples"
         }

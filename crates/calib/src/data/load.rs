@@ -272,6 +272,9 @@ fn read_archive(
     found.retain(|n| (n != LABEL || !has_label) && !is_column(n));
     let mut expected = names(slots);
     expected.sort();
+    if let Some(column) = o.columns.iter().find(|c| archive.names().all(|n| n != c.as_str())) {
+        return Err(DataError::NoColumn { path: path.to_path_buf(), column: column.clone() });
+    }
     if found != expected {
         return Err(DataError::Names { path: path.to_path_buf(), expected, found });
     }

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
     output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let (plan, plan_sha256) = read_plan(&args.plan, &args.model)?;
-    let (_, dense) = open_with(&args.model, (&args.passes, &plan.concessions), global, &watch)?;
+    let (source, dense) = open_with(&args.model, (&args.passes, &plan.concessions), global, &watch)?;
     let removal = plan.removal(&dense.channels).map_err(DriveError::from)?;
     let mut used = 0;
     let mut out = match &args.data {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &ApplyArgs, global: &Global, talk: Talk) -> Result<Exit,
         groups: plan.groups.len(),
         masks: out.masks.len(),
         dropped: Names::of(&dense.model.graph).dropped(&dense, &removal),
-        params_before: params(&dense.model),
+        params_before: params(&source.model),
         params_after: params(&out.model),
         file_bytes,
         samples: used,

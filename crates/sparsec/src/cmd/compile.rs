@@ -70,7 +70,8 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_name = "COLUMN", requires = "eval")]
     pub(crate) slice: Vec<String>,
     /// Remove units and branches drawn at random from this seed, without data.
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["data", "eval"], requires = "keep")]
+    #[arg(long, value_name = "SEED", requires = "keep",
+          conflicts_with_all = ["data", "eval", "max_latency", "max_memory", "max_macs", "max_params", "max_size"])]
     pub(crate) random_plan: Option<u64>,
     /// Share of every group's units that a random plan keeps, e.g. `0.7`; below 1, one branch in four is dropped.
     #[arg(long, value_name = "SHARE", requires = "random_plan", value_parser = values::keep)]
@@ -280,10 +281,10 @@ impl Job<'_> {
             samples: &samples,
             target: self.target,
         };
+        // Before what takes long: its samples may be of no use.
+        let yardstick = Yardstick::open(self)?;
         let curves = args.cuts().then(|| measured(&what, &args.output.join(STORE), self.watch)).transpose()?;
         let pricing = self.pricing(&facts, curves.as_ref());
-
-        let yardstick = Yardstick::open(self)?;
         let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
