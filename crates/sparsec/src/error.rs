@@ -191,6 +191,12 @@ pub(crate) enum CliError {
         /// The folder.
         path: PathBuf,
     },
+    /// A device, pipe or socket where a file is to be written.
+    #[error("cannot write the file `{}`: it is a device, a pipe or a socket, which a file would replace", path.display())]
+    IsDevice {
+        /// The device.
+        path: PathBuf,
+    },
     /// A file where a folder is to be written.
     #[error("cannot write into the folder `{}`: it is a file", path.display())]
     IsFile {
@@ -299,7 +305,7 @@ impl CliError {
             Self::Unequal { .. } | Self::NotCompared | Self::NotMasked { .. } | Self::Foreign { .. } => Exit::Gate,
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => Exit::Usage,
             Self::NoFailure { .. } | Self::Start { .. } => Exit::Usage,
-            Self::IsFile { .. } | Self::IsFolder { .. } => Exit::Usage,
+            Self::IsFile { .. } | Self::IsFolder { .. } | Self::IsDevice { .. } => Exit::Usage,
             Self::NoLimit | Self::UnknownCode { .. } | Self::NoDense { .. } | Self::OpenSize { .. } => Exit::Usage,
             Self::Runtime(e) => runtime_exit(e),
             Self::Target(TargetError::Unknown { .. }) => Exit::Usage,
@@ -323,7 +329,11 @@ impl CliError {
             Self::Unmet { .. } => "S0405",
             Self::Unequal { .. } | Self::NotCompared | Self::NotMasked { .. } | Self::Foreign { .. } => "S0406",
             Self::Report { .. } => "S0701",
-            Self::Write { .. } | Self::Stdout(_) | Self::IsFile { .. } | Self::IsFolder { .. } => "S0003",
+            Self::Write { .. }
+            | Self::Stdout(_)
+            | Self::IsFile { .. }
+            | Self::IsFolder { .. }
+            | Self::IsDevice { .. } => "S0003",
             Self::OtherFamily { .. } => "S0407",
             Self::UnknownCode { .. } => "S0005",
             Self::NoLimit => "S0006",
@@ -358,6 +368,7 @@ impl CliError {
             Self::OtherModel { .. } => Some("make a plan for this model; drop `model_sha256` from the plan if the two differ in name only".into()),
             Self::IsFile { .. } => Some("name another folder with `-o`, or move the file away".into()),
             Self::IsFolder { .. } => Some("name a file in it".into()),
+            Self::IsDevice { .. } => Some("name a file that may be replaced".into()),
             Self::OtherFamily { .. } => Some("the order is MODEL PRUNED: the dense model first".into()),
             Self::CurveForm { .. } => Some("measure them again with `sparsec sensitivity`".into()),
             Self::Unmet { .. } => Some("the plan is the cheapest there is; relax the limits, or see `sparsec inspect` for what is frozen".into()),

@@ -14,9 +14,15 @@ fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
     move |source| CliError::Write { path, source }
 }
 
-/// Refuses a place for a file where a folder is. Asked before the work is done, not after.
+/// Refuses a place for a file where something else is: what is written takes its place, and a device such as `/dev/null`
+/// would be gone. Asked before the work is done, not after.
 pub(crate) fn expect_file(path: &Path) -> Result<(), CliError> {
-    if path.is_dir() { Err(CliError::IsFolder { path: path.to_path_buf() }) } else { Ok(()) }
+    let path = path.to_path_buf();
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Err(CliError::IsFolder { path }),
+        Ok(found) if !found.is_file() => Err(CliError::IsDevice { path }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a place for a folder where a file is.

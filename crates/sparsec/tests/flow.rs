@@ -163,6 +163,15 @@ fn a_place_that_is_taken_is_refused_before_the_work() {
     }
     let plan = file(&dir, "plan.yaml", PLAN);
     fails(&["apply", &m, "--plan", text(&plan), "-o", text(dir.path())], 2, "it is a folder");
+    #[cfg(unix)]
+    {
+        // A socket stands for all that is there and no file.
+        let socket = dir.path().join("socket");
+        let _open = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        fails(&["apply", &m, "--plan", text(&plan), "-o", text(&socket)], 2, "which a file would replace");
+        fails(&["opt", &m, "-o", text(&socket)], 2, "which a file would replace");
+        assert!(!socket.metadata().expect("it is still there").is_file());
+    }
 }
 
 #[test]

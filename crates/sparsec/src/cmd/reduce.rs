@@ -80,6 +80,7 @@ impl From<Size> for SizeJson {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReduceArgs, global: &Global, talk: Talk) -> Result<Exit, CliError> {
+    output::expect_file(&args.output)?;
     let started = Instant::now();
     let model = load_unchecked(&args.model, talk)?.model;
     let trial = Trial::new(args, global)?;
