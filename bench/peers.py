@@ -3,7 +3,7 @@
 Torch-Pruning on the PyTorch originals, onnxsim from a table. Prints a Markdown table.
 
 usage: bench/peers.py FOLDER --originals FOLDER_OF_SOURCES [--onnxsim TABLE.tsv] [--keep 0.7] [--only NAME …]
-                      [--bin SPARSEC] [--out DIR] [--timeout 300]
+                      [--allow POLICY …] [--bin SPARSEC] [--out DIR] [--timeout 300]
 
 FOLDER holds NAME.onnx. FOLDER_OF_SOURCES holds `make.py`, which fills `export.ENTRIES`: its `build` functions give the
 module and its arguments. TABLE has lines of name, share removed and `runs` or what failed, at the same share. Needs torch
@@ -74,7 +74,8 @@ def torch_pruning(sources, name, share):
 def ours(a, model, scratch):
     call = lambda *args: subprocess.run([a.bin, "-q", *map(str, args), "--json"], capture_output=True, text=True)
     out, plan = scratch / "out", scratch / "plan.yaml"
-    made = call("compile", model, "-o", out, "--random-plan", 1, "--keep", a.keep)
+    allowed = [word for policy in a.allow for word in ("--allow", policy)]
+    made = call("compile", model, "-o", out, "--random-plan", 1, "--keep", a.keep, *allowed)
     if made.returncode not in (0, 5):
         return {"why": made.stderr.splitlines()[0][:90]}
     text = (out / "plan.yaml").read_text()
@@ -93,6 +94,7 @@ def main():
     p.add_argument("--onnxsim", type=pathlib.Path)
     p.add_argument("--keep", type=float, default=0.7)
     p.add_argument("--only", nargs="*")
+    p.add_argument("--allow", nargs="*", default=[], help="inexact cuts that sparsec may make, as the peers do")
     p.add_argument("--bin", default="sparsec")
     p.add_argument("--out", type=pathlib.Path, default=pathlib.Path("peer-results"))
     p.add_argument("--timeout", type=float, default=300)
