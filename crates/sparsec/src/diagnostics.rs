@@ -361,8 +361,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry(
         "S0415",
         "units ordered by their weights",
-        "An activation does not vary over the samples, so nothing can be said of its channels by them. Their order is that of the squared L2 norm of their \
-         weights, the largest kept first.",
+        "An activation does not vary over the samples, or has so many channels (more than 4,096) that their covariances would not fit into memory, so nothing \
+         can be said of its channels by them. Their order is that of the squared L2 norm of their weights, the largest kept first.",
         "look whether the samples are what the model is used for. Channels that are dead in training look like this, too, and may leave.",
     ),
     entry(

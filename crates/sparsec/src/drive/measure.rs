@@ -116,7 +116,7 @@ impl Curves {
         if let Some((first, rest)) = blind.split_first() {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more groups", rest.len()) };
             out.push(format!(
-                "the samples say nothing of the units of {first}{more}: the norm of their weights orders them (`sparsec explain S0415`)"
+                "no statistics tell the units of {first}{more} apart: the norm of their weights orders them (`sparsec explain S0415`)"
             ));
         }
         out
@@ -196,11 +196,10 @@ pub fn measure(
     if channels.groups.is_empty() && channels.branches.is_empty() {
         return Ok(curves(None, Vec::new(), Vec::new()));
     }
-    let consumers = consumers(model, facts, &dense.table, channels);
+    let bound = bound(dense, samples)?;
+    let consumers = within(consumers(model, facts, &dense.table, channels), &bound, samples.memory);
     let grids: Vec<Vec<u32>> = channels.groups.iter().map(|g| grid(g, target)).collect();
     let probes: Vec<Vec<u32>> = grids.iter().map(|g| probe_counts(g)).collect();
-    let bound = bound(dense, samples)?;
-
     let macs = Pricer::new(Cow::Borrowed(model), &bound, &dense.table, target).price(&bound).macs;
     let mut sampling = sampling(&samples.parts);
     let uninformed = |constant| DriveError::NoInformation { samples: samples.used(), constant };
@@ -297,6 +296,20 @@ pub fn measure(
     Ok(curves(Some(sampling), groups, branches))
 }
 
+/// Square matrices of an activation's channels that its statistics and the ranking of its units hold at a time.
+const MATRICES: u64 = 8;
+
+/// The consumers whose statistics fit into `memory` bytes.
+fn within(mut consumers: Vec<Vec<Consumer>>, bound: &Facts, memory: u64) -> Vec<Vec<Consumer>> {
+    let fits = |(v, axis): (ValueId, usize)| {
+        bound.get(v).size(axis).is_none_or(|n| n.saturating_mul(n).saturating_mul(8 * MATRICES) <= memory)
+    };
+    for group in &mut consumers {
+        group.retain(|c| fits((c.x, c.axis)) && !matches!(c.other, Other::Activation(v, axis) if !fits((v, axis))));
+    }
+    consumers
+}
+
 /// Samples that an activation needs, by its size for one of them.
 fn needed_by(bound: &Facts, value: ValueId, axis: usize) -> Option<u64> {
     let sizes = bound.get(value).sizes()?;
@@ -381,5 +394,23 @@ mod tests {
         assert_eq!(probe_counts(&[4, 8, 12, 16]), [4, 8, 12]);
         assert_eq!(probe_counts(&[1, 2]), [1]);
         assert_eq!(probe_counts(&[3]), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn statistics_that_do_not_fit_are_not_taken() {
+        let m = sparsec_testkit::model(
+            "g (float[2,4] x) => (float[2,3] y)
+             <float[4,64] u = [\"location\": \"random:1\"], float[64,8] v = [\"location\": \"random:2\"],
+              float[8,3] w = [\"location\": \"random:3\"]>
+             { a = MatMul (x, u) r = Relu (a) b = MatMul (r, v) s = Relu (b) y = MatMul (s, w) }",
+        );
+        let concessions = crate::drive::Concessions::default();
+        let dense = crate::drive::prepare(&m, sparsec_ops::table(), None, &concessions, &crate::drive::Quiet).unwrap();
+        let left = |memory| -> Vec<usize> {
+            let all = consumers(&dense.model, &dense.facts, &dense.table, &dense.channels);
+            within(all, &dense.facts, memory).iter().map(Vec::len).collect()
+        };
+        let (wide, narrow) = (8 * MATRICES * 64 * 64, 8 * MATRICES * 8 * 8);
+        assert_eq!((left(wide), left(wide - 1), left(narrow - 1)), (vec![1, 1], vec![0, 1], vec![0, 0]));
     }
 }
