@@ -84,6 +84,8 @@ def ours(a, model, scratch):
     if done.returncode not in (0, 5):
         return {"why": done.stderr.splitlines()[0][:90]}
     said = json.loads(done.stdout)
+    if not said["params_before"]:
+        return {"why": "has no parameters"}
     return {"removed": 1 - said["params_after"] / said["params_before"]}
 
 
