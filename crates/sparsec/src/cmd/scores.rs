@@ -22,6 +22,7 @@ struct Measured {
     name: String,
     weight: f64,
     data: Dataset,
+    slices: Vec<Slice>,
     /// Whether the reference are labels.
     labelled: bool,
     reference: Tensor,
@@ -52,10 +53,15 @@ pub(super) fn slices(data: &Dataset) -> Vec<Slice> {
 
 /// Two scores of the same samples; `None` where either has no value.
 pub(super) fn compared(before: &Scored, after: &Scored) -> Option<Compared> {
-    let (a, b) = (before.score().ok()?, after.score().ok()?);
     let interval = drop_interval(before, after).map(|i| Ends { low: i.low, high: i.high });
+    Some(Compared { interval, ..without_interval(before, after)? })
+}
+
+/// [`compared`], but for the interval, which takes longest.
+fn without_interval(before: &Scored, after: &Scored) -> Option<Compared> {
+    let (a, b) = (before.score().ok()?, after.score().ok()?);
     let drop = before.metric().drop(a.value, b.value);
-    Some(Compared { samples: a.samples, before: a.value, after: b.value, drop, interval })
+    Some(Compared { samples: a.samples, before: a.value, after: b.value, drop, interval: None })
 }
 
 impl Yardstick {
@@ -104,13 +110,10 @@ impl Yardstick {
     }
     /// The largest drop that a limit on the loss holds for.
     pub(super) fn worst_drop(&self, scores: &[Scored]) -> f64 {
-        let drop = |before: &Scored, after: &Scored| -> Option<f64> {
-            Some(self.metric.drop(before.score().ok()?.value, after.score().ok()?.value))
-        };
         let of = |(set, after): (&Measured, &Scored)| {
-            let parts = slices(&set.data).into_iter().map(|s| (set.dense.only(&s.samples), after.only(&s.samples)));
-            let parts = parts.filter_map(|(a, b)| drop(&a, &b));
-            parts.chain(drop(&set.dense, after)).fold(f64::NEG_INFINITY, f64::max)
+            let parts = set.slices.iter().map(|s| (set.dense.only(&s.samples), after.only(&s.samples)));
+            let parts = parts.filter_map(|(a, b)| without_interval(&a, &b));
+            parts.chain(without_interval(&set.dense, after)).map(|c| c.drop).fold(f64::NEG_INFINITY, f64::max)
         };
         self.sets.iter().zip(scores).map(of).fold(f64::NEG_INFINITY, f64::max)
     }
@@ -134,7 +137,8 @@ impl Measured {
         };
         let dense = Scored::of(metric, &outputs, &reference)?;
         dense.score()?;
-        Ok(Self { name: set.name.clone(), weight: set.weight, data, labelled, reference, dense })
+        let slices = slices(&data);
+        Ok(Self { name: set.name.clone(), weight: set.weight, data, slices, labelled, reference, dense })
     }
     fn score(&self, job: &Job, metric: Metric, model: &Model) -> Result<Scored, CliError> {
         let options = RunOptions { batch: 32, threads: job.global.threads() };
@@ -151,7 +155,7 @@ impl Measured {
             let compared = compared(&self.dense.only(&s.samples), &after.only(&s.samples))?;
             Some(Part { name: s.name.clone(), compared })
         };
-        let slices: Vec<Option<Part>> = slices(&self.data).par_iter().map(part).collect();
+        let slices: Vec<Option<Part>> = self.slices.par_iter().map(part).collect();
         let class = |(a, b): (ClassScore, ClassScore)| ClassCompared {
             class: a.class.into(),
             elements: a.elements,
