@@ -3,6 +3,7 @@
 //! first one does not either, `runtime: none` takes the runtime away. Where tract runs the graph, the pass must not change what it
 //! computes.
 
+// Of what the test binaries share, this one uses a part.
 #[allow(dead_code)]
 mod common;
 
