@@ -70,7 +70,7 @@ pub fn curves(
                 let mut stream = Stream::of_map(cx, (&walk, model), &idle, (*x, &target), &ahead)?;
                 let mut parts = |range| stream.parts(range, &target, &subject.linear.form);
                 let batches = Batches { samples: &samples, held: &held, parts: &mut parts };
-                let observed = observe(batches, &subject.layout, subject.node, cx.options)?;
+                let observed = observe(batches, &subject.layout, subject.node, cx.options, false)?;
                 let seen = stream.close().0;
                 walk.keep(model, seen, &ahead);
                 match observed {

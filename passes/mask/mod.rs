@@ -6,7 +6,7 @@ mod places;
 mod units;
 
 pub use curves::{Probe, WeightCurve, curves};
-pub(crate) use obs::masked;
+pub(crate) use obs::{masked, solved_on, work_of};
 pub use places::{MaskError, Places, holds, places, zeroed};
 pub(crate) use units::Units;
 pub use units::Unmaskable;

@@ -66,11 +66,17 @@ pub(crate) fn masked(equations: &[Normal], units: &Units, plan: &MaskPlan) -> Op
 
 /// The weights of all groups, solved on the units that stay.
 pub(crate) fn solved(equations: &[Normal], units: &Units, kept: &[bool]) -> Option<Vec<Matrix>> {
-    equations.iter().enumerate().map(|(g, e)| on_support(e, units, g, kept)).collect()
+    equations.iter().enumerate().map(|(g, e)| solved_on(e, units, g, kept)).collect()
+}
+
+/// Multiplications that solving all groups on the units that stay takes.
+pub(crate) fn work_of(units: &Units, kept: &[bool]) -> f64 {
+    let left = |own: &[bool]| own.iter().filter(|k| **k).count() as f64;
+    kept.chunks(units.width.max(1)).map(|own| left(own).powi(3) / 3.0).sum()
 }
 
 /// The solution of a group among the weights that are zero where no unit stays.
-fn on_support(equations: &Normal, units: &Units, group: usize, kept: &[bool]) -> Option<Matrix> {
+pub(crate) fn solved_on(equations: &Normal, units: &Units, group: usize, kept: &[bool]) -> Option<Matrix> {
     let solve = |b: usize| {
         let (columns, own) = (&units.blocks[b], &kept[units.of_block(group, b)]);
         let support: Vec<usize> = (0..units.width).filter(|row| own[*row]).collect();

@@ -1,5 +1,6 @@
 //! The regression of one group of a linear node.
 
+use super::bend::Bend;
 use super::observations::{Part, Rows};
 use sparsec_calib::Weight;
 use sparsec_ir::Contraction;
@@ -158,15 +159,15 @@ pub(crate) struct Ridge {
     pub(crate) lambda: f64,
 }
 
-/// Regresses a group's targets on its inputs, drawn towards the map that it has; judged on the rows `held`. `None` where
-/// the equations have no finite solution.
-pub(crate) fn solve_group(total: &Sums, held: &Rows, old: &Map, ridge: Ridge) -> Option<Solution> {
+/// Regresses a group's targets on its inputs, drawn towards the map that it has. `None` where the equations have no finite
+/// solution.
+pub(crate) fn solve_group(total: &Sums, old: &Map, ridge: Ridge) -> Option<Map> {
     let mut equations = Normal::of(total, old, ridge);
     // For the change, which is small, not for the weight: less is lost to rounding.
     equations.cross.add_scaled(&product(&equations.gram, &old.weight), -1.0);
     let mut weight = solve_spd(&equations.gram, &equations.cross)?;
     weight.add_scaled(&old.weight, 1.0);
-    Some(judged(equations.completed(weight, old, ridge), held, old))
+    Some(equations.completed(weight, old, ridge))
 }
 
 /// The equations of a group's regression, drawn towards the map that it has: `gram` · weight = `cross`.
@@ -175,6 +176,8 @@ pub(crate) struct Normal {
     pub(crate) cross: Matrix,
     x: Vec<f64>,
     y: Vec<f64>,
+    /// λ.
+    lift: f64,
 }
 
 impl Normal {
@@ -188,7 +191,27 @@ impl Normal {
             gram.set(i, i, gram.get(i, i) + lift);
         }
         cross.add_scaled(&old.weight, lift);
-        Self { gram, cross, x, y }
+        Self { gram, cross, x, y, lift }
+    }
+    /// The same inputs with other targets: what `map` gives, moved. `misses` are the mean products of inputs and moves, and
+    /// the mean moves.
+    pub(crate) fn moved(mut self, map: &Map, misses: (Matrix, Vec<f64>), old: &Map, ridge: Ridge) -> Self {
+        let (mut cross, mean) = misses;
+        if ridge.biased {
+            for r in 0..cross.rows() {
+                for (c, m) in mean.iter().enumerate() {
+                    cross.set(r, c, cross.get(r, c) - self.x[r] * m);
+                }
+            }
+            let given = product(&Matrix::new(1, self.x.len(), self.x.clone()), &map.weight);
+            self.y = given.row(0).iter().zip(&map.bias).zip(&mean).map(|((g, b), m)| g + b + m).collect();
+        }
+        // gram · weight has λ weight in it, in place of which the old weight's belongs.
+        cross.add_scaled(&product(&self.gram, &map.weight), 1.0);
+        cross.add_scaled(&map.weight, -self.lift);
+        cross.add_scaled(&old.weight, self.lift);
+        self.cross = cross;
+        self
     }
     /// A weight with the bias that gives the mean of the targets, or with the old one where none is fitted.
     pub(crate) fn completed(&self, weight: Matrix, old: &Map, ridge: Ridge) -> Map {
@@ -206,27 +229,34 @@ impl Normal {
     }
 }
 
-/// A map beside the old one, judged on the rows `held`.
-pub(crate) fn judged(map: Map, held: &Rows, old: &Map) -> Solution {
-    let ((before, signal), (after, _)) = (squared_error(held, old), squared_error(held, &map));
+/// A map beside the old one, judged on the rows `held` as results are read.
+pub(crate) fn judged(map: Map, held: &Rows, old: &Map, bend: Option<&Bend>) -> Solution {
+    let ((before, signal), (after, _)) = (squared_error(held, old, bend), squared_error(held, &map, bend));
     Solution { map, before, after, signal }
 }
 
-/// Σ (y − x w − b)² over the rows, and Σ (y − mean y)².
-fn squared_error(rows: &Rows, map: &Map) -> (f64, f64) {
+/// Σ (f(y) − f(x w + b))² over the rows, and Σ (f(y) − mean f(y))².
+fn squared_error(rows: &Rows, map: &Map, bend: Option<&Bend>) -> (f64, f64) {
     let (width, targets) = (rows.width.max(1), rows.targets.max(1));
+    // What is added to results before they are read only counts where they are bent.
+    let read = |at: usize, value: f64| match bend {
+        Some(bend) => bend.at(value as f32 + rows.shift.get(at).copied().unwrap_or(0.0)).into(),
+        None => value,
+    };
     let mut mean = vec![0.0; targets];
-    for row in rows.y.chunks(targets) {
-        row.iter().zip(&mut mean).for_each(|(y, m)| *m += f64::from(*y) / rows.count.max(1) as f64);
+    for (at, y) in rows.y.iter().enumerate() {
+        mean[at % targets] += read(at, f64::from(*y)) / rows.count.max(1) as f64;
     }
-    let (mut error, mut signal) = (0.0, 0.0);
+    let (mut error, mut signal, mut at) = (0.0, 0.0, 0);
     for (x, y) in rows.x.chunks(CHUNK * width).zip(rows.y.chunks(CHUNK * targets)) {
         let x = Matrix::new(x.len() / width, rows.width, x.iter().map(|v| f64::from(*v)).collect());
         let fit = product(&x, &map.weight);
         for (row, y) in y.chunks(targets).enumerate() {
             for (((y, fit), bias), mean) in y.iter().zip(fit.row(row)).zip(&map.bias).zip(&mean) {
-                signal += (f64::from(*y) - mean).powi(2);
-                error += (f64::from(*y) - fit - bias).powi(2);
+                let wanted = read(at, f64::from(*y));
+                signal += (wanted - mean).powi(2);
+                error += (wanted - read(at, fit + bias)).powi(2);
+                at += 1;
             }
         }
     }

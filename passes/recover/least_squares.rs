@@ -228,7 +228,7 @@ pub fn recover(cx: &Recovery, pruned: &mut Model) -> Result<Vec<Recovered>, Reco
                 let mut parts = |range| stream.parts(range, &target, &linear.form);
                 let batches = Batches { samples: &samples, held: &held, parts: &mut parts };
                 let mask = linear.weight_of(pruned, *node).and_then(|w| cx.masks.get(&w));
-                let found = solve((pruned, &facts, cx.table), (*node, linear), mask, batches, cx.options)?;
+                let found = solve(cx, (pruned, &facts), (*node, linear, target.read()), batches)?;
                 let with = |kept: &Option<Bits>| mask.map(|m| MaskPlan { kept: kept.clone(), ..m.clone() });
                 let mask = found.as_ref().ok().and_then(|s| with(&s.kept));
                 out.push(Recovered { node: pruned.graph.label(*node), outcome: found.map(|s| s.error), mask });

@@ -1,8 +1,10 @@
 //! Making the weights that are left stand in for those that are gone, in closed form.
 
+mod bend;
 mod equations;
 mod least_squares;
 mod observations;
+mod refine;
 mod solve;
 mod statistics;
 mod steps;

@@ -9,6 +9,8 @@ pub(crate) struct Part<'f> {
     x_dims: Vec<u64>,
     /// Target.
     y: Vec<f32>,
+    /// What is added to the result before it is read, of the target's shape; nothing where nothing is.
+    shift: Vec<f32>,
     y_dims: Vec<u64>,
     form: &'f Contraction,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Rows {
     pub(crate) x: Vec<f32>,
     /// `count × targets`.
     pub(crate) y: Vec<f32>,
+    /// What is added to results before they are read: `count × targets`, or nothing.
+    pub(crate) shift: Vec<f32>,
 }
 
 /// Whether rows can be made for a node of this form: not for a scattering window that overlaps itself.
@@ -39,20 +43,31 @@ pub(crate) fn has_rows(form: &Contraction) -> bool {
 }
 
 impl Rows {
+    /// None, of some unknowns and targets.
+    pub(crate) fn none((width, targets): (usize, usize)) -> Self {
+        Self { count: 0, width, targets, x: Vec::new(), y: Vec::new(), shift: Vec::new() }
+    }
     /// Adds rows of the same sizes.
     pub(crate) fn append(&mut self, other: Self) {
         self.count += other.count;
         self.x.extend(other.x);
         self.y.extend(other.y);
+        self.shift.extend(other.shift);
     }
 }
 
 impl<'f> Part<'f> {
-    /// `y` has the shape of the node's result.
-    pub(crate) fn new(x: &Tensor, y: &Tensor, form: &'f Contraction) -> Result<Self, TensorError> {
+    /// `y` has the shape of the node's result, and so has `shift`.
+    pub(crate) fn new(
+        x: &Tensor,
+        y: &Tensor,
+        shift: Option<&Tensor>,
+        form: &'f Contraction,
+    ) -> Result<Self, TensorError> {
         if form.window.is_some() {
             let (x_dims, y_dims) = (x.dims.clone(), y.dims.clone());
-            return Ok(Self { x: x.to_f32()?, x_dims, y: y.to_f32()?, y_dims, form });
+            let shift = shift.map_or(Ok(Vec::new()), Tensor::to_f32)?;
+            return Ok(Self { x: x.to_f32()?, x_dims, y: y.to_f32()?, shift, y_dims, form });
         }
         // Other axes of x and y are the same ones: as rows they are in step.
         let matrix = |t: &Tensor, axis: usize| {
@@ -60,12 +75,13 @@ impl<'f> Part<'f> {
             Ok((sparsec_calib::rows(t, axis)?, vec![t.count() / channels.max(1), channels]))
         };
         let ((x, x_dims), (y, y_dims)) = (matrix(x, form.x_axis)?, matrix(y, form.y_axis)?);
-        Ok(Self { x, x_dims, y, y_dims, form })
+        let shift = shift.map_or(Ok(Vec::new()), |s| sparsec_calib::rows(s, form.y_axis))?;
+        Ok(Self { x, x_dims, y, shift, y_dims, form })
     }
 
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> u64 {
-        4 * (self.x.len() + self.y.len()) as u64
+        4 * (self.x.len() + self.y.len() + self.shift.len()) as u64
     }
     /// Observations that there are.
     pub(crate) fn count(&self) -> usize {
@@ -88,8 +104,12 @@ impl<'f> Part<'f> {
 
     fn product_rows(&self, picked: &[usize]) -> Rows {
         let (width, targets) = (self.x_dims[1] as usize, self.y_dims[1] as usize);
-        let take = |from: &[f32], n: usize| picked.iter().flat_map(|r| &from[r * n..(r + 1) * n]).copied().collect();
-        Rows { count: picked.len(), width, targets, x: take(&self.x, width), y: take(&self.y, targets) }
+        let take = |from: &[f32], n: usize| -> Vec<f32> {
+            let row = |r: &usize| from.get(r * n..(r + 1) * n).unwrap_or_default();
+            picked.iter().flat_map(row).copied().collect()
+        };
+        let (y, shift) = (take(&self.y, targets), take(&self.shift, targets));
+        Rows { count: picked.len(), width, targets, x: take(&self.x, width), y, shift }
     }
 
     fn window_rows(&self, w: &Window, group: usize, picked: &[usize]) -> Rows {
@@ -107,6 +127,7 @@ impl<'f> Part<'f> {
             targets: cout,
             x: vec![0.0; picked.len() * cin * taps],
             y: Vec::with_capacity(picked.len() * cout),
+            shift: Vec::new(),
         };
         let mut offsets: Vec<Option<usize>> = vec![None; taps];
         for (row, &r) in out.x.chunks_mut((cin * taps).max(1)).zip(picked) {
@@ -123,7 +144,9 @@ impl<'f> Part<'f> {
                 }
             }
             let base = (sample * outputs + group * cout) * y_plane + position;
-            out.y.extend((0..cout).map(|o| self.y[base + o * y_plane]));
+            for (to, from) in [(&mut out.y, &self.y), (&mut out.shift, &self.shift)] {
+                to.extend((0..cout).filter_map(|o| from.get(base + o * y_plane)));
+            }
         }
         out
     }
@@ -142,6 +165,7 @@ impl<'f> Part<'f> {
             targets: cout * taps,
             x: Vec::with_capacity(picked.len() * cin),
             y: Vec::with_capacity(picked.len() * cout * taps),
+            shift: Vec::new(),
         };
         for &r in picked {
             let (sample, position) = (r / x_plane, r % x_plane);
@@ -154,7 +178,9 @@ impl<'f> Part<'f> {
             };
             let offsets: Vec<usize> = (0..taps).map(offset).collect();
             for o in 0..cout {
-                out.y.extend(offsets.iter().map(|f| self.y[(sample * cout + o) * y_plane + f]));
+                for (to, from) in [(&mut out.y, &self.y), (&mut out.shift, &self.shift)] {
+                    to.extend(offsets.iter().filter_map(|f| from.get((sample * cout + o) * y_plane + f)));
+                }
             }
         }
         out

@@ -1,14 +1,16 @@
 //! Solves one linear map over the samples, batch by batch.
 
-use super::equations::{Layout, Normal, Ridge, Solution, Sums, judged, solve_group};
-use super::least_squares::{RecoverError, RecoverOptions, Skipped, windows};
+use super::bend::Bend;
+use super::equations::{Layout, Map, Normal, Ridge, Solution, Sums, judged, solve_group};
+use super::least_squares::{RecoverError, RecoverOptions, Recovery, Skipped, windows};
 use super::observations::{Part, Rows, pick};
+use super::refine::{Seen, TURNS, refine};
 use super::subject::Subject;
-use crate::mask::{Units, masked};
+use crate::mask::{Units, masked, solved_on, work_of};
 use rayon::prelude::*;
 use sparsec_calib::{CalibError, Linear};
-use sparsec_ir::{Facts, Id, Model, NodeId, OpTable, TensorError};
-use sparsec_linalg::Matrix;
+use sparsec_ir::{Facts, Id, Model, NodeId, TensorError, ValueId};
+use sparsec_linalg::{Matrix, solve_spd};
 use sparsec_plan::{Bits, MaskPlan};
 use std::ops::Range;
 
@@ -33,33 +35,38 @@ pub(crate) struct Solved {
     pub(crate) kept: Option<Bits>,
 }
 
-/// Solves the map of `node`, masked where there is a plan for it, and writes its weight and bias.
+/// Solves the map of `node`, masked where there is a plan for it, and writes its weight and bias. Its result is read as
+/// `read`, where that is known.
 pub(crate) fn solve(
-    (model, facts, table): (&mut Model, &Facts, &OpTable),
-    (node, linear): (NodeId, &Linear),
-    mask: Option<&MaskPlan>,
+    cx: &Recovery,
+    (model, facts): (&mut Model, &Facts),
+    (node, linear, read): (NodeId, &Linear, Option<ValueId>),
     batches: Batches,
-    options: RecoverOptions,
 ) -> Result<Result<Solved, Skipped>, RecoverError> {
-    let subject = Subject::of((model, facts, table), node, linear.clone())?;
+    let options = cx.options;
+    let subject = Subject::of((model, facts, cx.table), node, linear.clone())?;
     if let Some(why) = subject.refused(model) {
         return Ok(Err(why));
     }
-    let observed = match observe(batches, &subject.layout, node, options)? {
+    let observed = match observe(batches, &subject.layout, node, options, read.is_some())? {
         Ok(observed) => observed,
         Err(why) => return Ok(Err(why)),
     };
+    let bend = match read {
+        Some(read) => Bend::of(cx, model, read, observed.most())?,
+        None => None,
+    };
     let ridge = subject.ridge(options.ridge);
-    let solved = match mask {
-        None => free(&observed, &subject, ridge).map(|solutions| (solutions, None)),
-        Some(plan) => on_support(&observed, &subject, ridge, plan),
+    let solved = match cx.masks.get(&subject.value) {
+        None => free(&observed, &subject, ridge, bend.as_ref()).map(|solutions| (solutions, None)),
+        Some(plan) => on_support(&observed, &subject, ridge, plan, bend.as_ref()),
     };
     let Some((solutions, kept)) = solved else { return Ok(Err(Skipped::Singular)) };
     let total = |f: fn(&Solution) -> f64| solutions.iter().map(f).sum::<f64>();
     let signal = total(|s| s.signal).max(f64::MIN_POSITIVE);
     let (before, after) = (total(|s| s.before) / signal, total(|s| s.after) / signal);
     // Zeros that were asked for cost something.
-    if after.is_nan() || (after >= before && mask.is_none()) {
+    if after.is_nan() || (after >= before && kept.is_none()) {
         return Ok(Err(Skipped::NoGain { before, after }));
     }
     match subject.write(model, &solutions.iter().map(|s| &s.map).collect::<Vec<_>>()) {
@@ -69,10 +76,18 @@ pub(crate) fn solve(
 }
 
 /// Solutions of all groups, which are independent: a depthwise convolution has hundreds of small ones.
-fn free(observed: &Observed, subject: &Subject, ridge: Ridge) -> Option<Vec<Solution>> {
-    let groups = (0..observed.sums.len()).into_par_iter();
-    groups.map(|g| solve_group(&observed.sums[g], &observed.held[g], &subject.map(g), ridge)).collect()
+fn free(observed: &Observed, subject: &Subject, ridge: Ridge, bend: Option<&Bend>) -> Option<Vec<Solution>> {
+    let one = |g: usize| {
+        let (old, held) = (subject.map(g), &observed.held[g]);
+        let map = solve_group(&observed.sums[g], &old, ridge)?;
+        let solve = |e: &Normal| solve_spd(&e.gram, &e.cross);
+        Some(judged(observed.refined(g, (map, &old), ridge, bend, &solve), held, &old, bend))
+    };
+    (0..observed.sums.len()).into_par_iter().map(one).collect()
 }
+
+/// Multiplications that solving a masked weight anew for what it is read through may cost.
+const WORK: f64 = 2e11;
 
 /// Solutions of all groups with the zeros of a plan, and which units stay.
 fn on_support(
@@ -80,14 +95,19 @@ fn on_support(
     subject: &Subject,
     ridge: Ridge,
     plan: &MaskPlan,
+    bend: Option<&Bend>,
 ) -> Option<(Vec<Solution>, Option<Bits>)> {
     let units = Units::of(&subject.layout, plan.pattern).ok()?;
     let equations = observed.equations(subject, ridge);
     let (weights, kept) = masked(&equations, &units, plan)?;
-    let judged = |(g, weight): (usize, Matrix)| {
-        judged(equations[g].completed(weight, &subject.map(g), ridge), &observed.held[g], &subject.map(g))
+    let bend = bend.filter(|_| TURNS as f64 * work_of(&units, &kept) <= WORK);
+    let one = |(g, weight): (usize, Matrix)| {
+        let (old, held) = (subject.map(g), &observed.held[g]);
+        let map = equations[g].completed(weight, &old, ridge);
+        let solve = |e: &Normal| solved_on(e, &units, g, &kept);
+        judged(observed.refined(g, (map, &old), ridge, bend, &solve), held, &old, bend)
     };
-    let solutions = weights.into_par_iter().enumerate().map(judged).collect();
+    let solutions = weights.into_par_iter().enumerate().map(one).collect();
     Some((solutions, Some(Bits::new(kept))))
 }
 
@@ -95,11 +115,38 @@ fn on_support(
 pub(crate) struct Observed {
     sums: Vec<Sums>,
     held: Vec<Rows>,
+    /// Rows of the observations in the sums, as many as there is room for; none where they are not asked for.
+    rows: Vec<Rows>,
     /// Observations in the sums.
     used: usize,
 }
 
 impl Observed {
+    /// The largest number that is read of a result.
+    fn most(&self) -> f32 {
+        let row = |r: &Rows| {
+            let shift = r.shift.iter().copied().chain(std::iter::repeat(0.0));
+            r.y.iter().zip(shift).fold(0.0f32, |m, (y, s)| m.max((y + s).abs()))
+        };
+        self.rows.iter().map(row).fold(0.0, f32::max)
+    }
+    /// A group's map improved for what it is read through.
+    fn refined(
+        &self,
+        group: usize,
+        (map, old): (Map, &Map),
+        ridge: Ridge,
+        bend: Option<&Bend>,
+        solve: &dyn Fn(&Normal) -> Option<Matrix>,
+    ) -> Map {
+        let seen = Seen { used: &self.rows[group], held: &self.held[group] };
+        match bend {
+            Some(bend) if seen.used.count > 2 * seen.used.width => {
+                refine((map, old), (&self.sums[group], ridge), &seen, bend, solve)
+            }
+            _ => map,
+        }
+    }
     /// Equations of all groups.
     pub(crate) fn equations(&self, subject: &Subject, ridge: Ridge) -> Vec<Normal> {
         let groups = (0..self.sums.len()).into_par_iter();
@@ -114,6 +161,7 @@ pub(crate) fn observe(
     layout: &Layout,
     node: NodeId,
     options: RecoverOptions,
+    rows: bool,
 ) -> Result<Result<Observed, Skipped>, RecoverError> {
     let (width, targets) = (layout.width(), layout.per_group * layout.spread);
     let (memory, seed) = (options.memory, node.index() as u64);
@@ -125,10 +173,11 @@ pub(crate) fn observe(
     let wanted = options.work / (width as f64).powi(2).max(1.0) / layout.groups as f64;
     let wanted = (wanted as usize).max(32 * width);
     let sizes = (width, targets);
-    let empty = || Rows { count: 0, width, targets, x: Vec::new(), y: Vec::new() };
+    let none = || (0..layout.groups).map(|_| Rows::none(sizes)).collect();
     let mut out = Observed {
         sums: (0..layout.groups).map(|_| Sums::zeros(width, targets)).collect(),
-        held: (0..layout.groups).map(|_| empty()).collect(),
+        held: none(),
+        rows: none(),
         used: 0,
     };
     let first = (batches.parts)(0..1)?;
@@ -139,8 +188,9 @@ pub(crate) fn observe(
         starts.push(starts[starts.len() - 1] + (count as u64 * samples / of) as usize);
     }
     let picked = pick(starts[starts.len() - 1], wanted, seed);
-    let rows = memory / 8 / (4 * (width + targets) * layout.groups).max(1) as u64;
-    let every = HELD_OUT.max(picked.len().div_ceil(rows.max(1) as usize));
+    let room = (memory / 8 / (4 * (width + 2 * targets) * layout.groups).max(1) as u64).max(1) as usize;
+    let every = HELD_OUT.max(picked.len().div_ceil(room));
+    let kept_every = if rows { picked.len().div_ceil(room) } else { usize::MAX };
 
     let held = (batches.held)(first.iter().map(Part::bytes).sum::<u64>() + bytes).max(1);
     let mut first = Some(first);
@@ -149,7 +199,7 @@ pub(crate) fn observe(
             Some(first) => first,
             None => (batches.parts)(range.clone())?,
         };
-        let summed: Vec<Vec<(Sums, Rows)>> = parts
+        let summed: Vec<Vec<(Sums, Rows, Rows)>> = parts
             .par_iter()
             .zip(range.clone())
             .map(|(part, batch)| {
@@ -160,15 +210,18 @@ pub(crate) fn observe(
                 for (i, p) in own.clone().zip(&picked[own]) {
                     if i % every == every - 1 { &mut test } else { &mut used }.push(p - from);
                 }
-                let group = |g: usize| (Sums::of(part, g, &used, sizes), part.rows(g, &test));
+                let some: Vec<usize> =
+                    if rows { used.iter().step_by(kept_every).copied().collect() } else { Vec::new() };
+                let group = |g: usize| (Sums::of(part, g, &used, sizes), part.rows(g, &test), part.rows(g, &some));
                 (0..layout.groups).into_par_iter().map(group).collect()
             })
             .collect();
         // Added in the order of batches, so that results do not depend on how many are held or on threads.
         for groups in summed {
-            for ((sums, rows), (total, all)) in groups.into_iter().zip(out.sums.iter_mut().zip(&mut out.held)) {
-                total.add(&sums);
-                all.append(rows);
+            for (g, (sums, held, rows)) in groups.into_iter().enumerate() {
+                out.sums[g].add(&sums);
+                out.held[g].append(held);
+                out.rows[g].append(rows);
             }
         }
     }

@@ -4,10 +4,11 @@ use super::Recovery;
 use sparsec_analysis::node_ref;
 use sparsec_calib::Linear;
 use sparsec_ir::{
-    Affine, AxisRef, Facts, Id, LinkKind, Model, NodeId, Normalised, OpTable, Relate, Relation, Relations, Use,
+    Affine, AxisRef, Facts, Id, LinkKind, Model, NodeId, Normalised, OpTable, Relate, Relation, Relations, Tensor, Use,
     ValueId, topological,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is solved at a node.
 pub(crate) enum Step {
@@ -116,7 +117,8 @@ pub(crate) fn reads(model: &Model, table: &OpTable, (node, step): (NodeId, &Step
     let inner = matches!(step, Step::Linear(l) if l.inner.is_some());
     if let Some(y) = result(model, node).filter(|_| !inner) {
         out.push(y);
-        out.extend(addition(model, table, y).into_iter().flat_map(|(sum, other)| [sum, other]));
+        let read = reading(model, table, y);
+        out.extend(std::iter::once(read.value).chain(read.other));
     }
     out
 }
@@ -132,15 +134,39 @@ pub(crate) fn result(model: &Model, node: NodeId) -> Option<ValueId> {
     model.graph.node(node).outputs.first().copied().flatten()
 }
 
-/// The sum that `y` goes into and what it is added to, if an addition is its only reader.
-pub(crate) fn addition(model: &Model, table: &OpTable, y: ValueId) -> Option<(ValueId, ValueId)> {
+/// Where a result goes by additions alone.
+pub(crate) struct Reading {
+    /// The value that is read at last.
+    pub(crate) value: ValueId,
+    /// A constant that is added to the result, such as a bias that has a node of its own.
+    pub(crate) constant: Option<Arc<Tensor>>,
+    /// An activation that is added then.
+    pub(crate) other: Option<ValueId>,
+}
+
+/// How `y` is read: as it is, or in a sum that is its only reader.
+pub(crate) fn reading(model: &Model, table: &OpTable, y: ValueId) -> Reading {
+    let mut out = Reading { value: y, constant: None, other: None };
+    while let Some((sum, other)) = added(model, table, out.value).filter(|_| out.other.is_none()) {
+        match model.graph.constant(other) {
+            Some(_) if out.constant.is_some() => break,
+            Some(tensor) => out.constant = Some(tensor.clone()),
+            None => out.other = Some(other),
+        }
+        out.value = sum;
+    }
+    out
+}
+
+/// The sum of `y` and another value, if that is its only reader.
+fn added(model: &Model, table: &OpTable, y: ValueId) -> Option<(ValueId, ValueId)> {
     let graph = &model.graph;
     let [Use::Operand(add, _)] = graph.value(y).uses[..] else { return None };
     let node = graph.node(add);
     if !table.is_sum(node) || graph.is_output(y) {
         return None;
     }
-    let other = node.inputs.iter().copied().flatten().find(|v| *v != y && graph.constant(*v).is_none())?;
+    let other = node.inputs.iter().copied().flatten().find(|v| *v != y)?;
     Some((node.outputs.first().copied().flatten()?, other))
 }
 

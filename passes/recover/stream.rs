@@ -2,7 +2,7 @@
 
 use super::least_squares::{RecoverError, Recovery, dense_operand};
 use super::observations::Part;
-use super::steps::{addition, behind, result};
+use super::steps::{Reading, behind, reading, result};
 use super::walk::{Stop, Walk};
 use sparsec_calib::{CalibError, Linear};
 use sparsec_ir::{Contraction, Facts, Model, NodeId, Tensor, TensorError, ValueId};
@@ -12,10 +12,8 @@ use std::ops::Range;
 
 /// What a linear map is to give.
 pub(crate) enum Target {
-    /// The dense node's result.
-    Result(ValueId),
-    /// The dense sum that the result goes into, less what the pruned model adds to it.
-    Rest { sum: ValueId, other: ValueId },
+    /// The dense model's value where the result is read, less what the pruned model adds to the result on the way.
+    Read(Reading),
     /// What the node gives now.
     Own(ValueId),
     /// What the dense map, which lies inside its node, makes of the dense input: transposed weight, and bias.
@@ -37,30 +35,41 @@ impl Target {
         let y = result(pruned, node).expect("steps are made for nodes with a result");
         // A result that is stretched to be added has fewer observations than the sum.
         let shape = |v: ValueId| facts.get(v).shape.as_ref();
-        let alike = |sum, other| shape(y).is_some() && shape(y) == shape(sum) && shape(other) == shape(sum);
-        let partner = addition(pruned, cx.table, y)
-            .filter(|(sum, other)| alike(*sum, *other) && !behind(pruned, *other, unsolved));
-        Ok(partner.map_or(Self::Result(y), |(sum, other)| Self::Rest { sum, other }))
+        let alike = |v: ValueId| shape(y).is_some() && shape(y) == shape(v);
+        let usable = |r: &Reading| {
+            alike(r.value) && r.other.is_none_or(|other| alike(other) && !behind(pruned, other, unsolved))
+        };
+        let read = reading(pruned, cx.table, y);
+        Ok(Self::Read(if usable(&read) { read } else { Reading { value: y, constant: None, other: None } }))
     }
     /// Values of the pruned and of the dense model that it needs beside the input.
     fn needs(&self) -> (Option<ValueId>, Option<ValueId>) {
         match self {
-            Self::Result(y) => (None, Some(*y)),
-            Self::Rest { sum, other } => (Some(*other), Some(*sum)),
+            Self::Read(read) => (read.other, Some(read.value)),
             Self::Own(y) => (Some(*y), None),
             Self::Inner { x, .. } => (None, Some(*x)),
         }
     }
-    /// The target of a batch.
-    fn tensor(&self, cx: &Recovery, batch: &Batch) -> Result<Tensor, RecoverError> {
+    /// The value as which the result is read, if the target is a dense model's.
+    pub(crate) fn read(&self) -> Option<ValueId> {
+        match self {
+            Self::Read(read) => Some(read.value),
+            Self::Own(_) | Self::Inner { .. } => None,
+        }
+    }
+    /// The target of a batch, and what is added to the result before it is read.
+    fn tensors(&self, cx: &Recovery, batch: &Batch) -> Result<(Tensor, Option<Tensor>), RecoverError> {
         let last = |values: &[Tensor]| values.last().expect("what is needed was asked for").clone();
         match self {
-            Self::Own(_) => Ok(last(&batch.pruned)),
-            Self::Result(y) => kept_part(cx, *y, last(&batch.dense)),
-            Self::Rest { sum, other } => {
-                let whole = kept_part(cx, *sum, last(&batch.dense))?;
-                let (a, b) = (singles(cx, *sum, &whole)?, singles(cx, *other, &last(&batch.pruned))?);
-                Ok(Tensor::f32(&whole.dims, &a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<f32>>()))
+            Self::Own(_) => Ok((last(&batch.pruned), None)),
+            Self::Read(read) => {
+                let whole = kept_part(cx, read.value, last(&batch.dense))?;
+                let other = read.other.map(|_| last(&batch.pruned));
+                let shift = shift(read, other, &whole.dims).map_err(|e| activation(cx, read.value, e))?;
+                let Some(shift) = shift else { return Ok((whole, None)) };
+                let (all, own) = (singles(cx, read.value, &whole)?, singles(cx, read.value, &shift)?);
+                let rest: Vec<f32> = all.iter().zip(&own).map(|(all, own)| all - own).collect();
+                Ok((Tensor::f32(&whole.dims, &rest), Some(shift)))
             }
             Self::Inner { x, weight, bias } => {
                 let dense = last(&batch.dense);
@@ -72,10 +81,32 @@ impl Target {
                 if let Some(last) = dims.last_mut() {
                     *last = bias.len() as u64;
                 }
-                Ok(Tensor::f32(&dims, &z.map(|(z, b)| (z + b) as f32).collect::<Vec<f32>>()))
+                Ok((Tensor::f32(&dims, &z.map(|(z, b)| (z + b) as f32).collect::<Vec<f32>>()), None))
             }
         }
     }
+}
+
+/// What is added to a result on the way to where it is read, at the shape that it has there.
+fn shift(read: &Reading, other: Option<Tensor>, dims: &[u64]) -> Result<Option<Tensor>, TensorError> {
+    let constant = read.constant.as_ref().map(|c| stretched(c, dims)).transpose()?;
+    match (constant, other) {
+        (Some(c), Some(o)) => {
+            let sum: Vec<f32> = c.to_f32()?.iter().zip(&o.to_f32()?).map(|(c, o)| c + o).collect();
+            Ok(Some(Tensor::f32(dims, &sum)))
+        }
+        (c, o) => Ok(c.or(o)),
+    }
+}
+
+/// A constant repeated along the axes that it does not have, or has once; axes are aligned from the right.
+fn stretched(tensor: &Tensor, dims: &[u64]) -> Result<Tensor, TensorError> {
+    let mut own = vec![1; dims.len().saturating_sub(tensor.dims.len())];
+    own.extend(&tensor.dims);
+    let start = Tensor { dims: own, ..tensor.clone() };
+    dims.iter().enumerate().try_fold(start, |t, (axis, wanted)| {
+        if t.dims[axis] == *wanted { Ok(t) } else { t.gather(axis, &vec![0; *wanted as usize]) }
+    })
 }
 
 /// Weight (inputs × kept rows) and bias of the dense model's inner map.
@@ -186,8 +217,8 @@ impl<'c> Stream<'c> {
     ) -> Result<Vec<Part<'f>>, RecoverError> {
         let (cx, x) = (self.cx, self.pruned.wanted[0]);
         let part = |batch: Batch| {
-            let y = target.tensor(cx, &batch)?;
-            Part::new(&batch.pruned[0], &y, form).map_err(|source| activation(cx, x, source))
+            let (y, shift) = target.tensors(cx, &batch)?;
+            Part::new(&batch.pruned[0], &y, shift.as_ref(), form).map_err(|source| activation(cx, x, source))
         };
         self.next(range)?.into_iter().map(part).collect()
     }

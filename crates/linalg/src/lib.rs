@@ -173,6 +173,18 @@ pub fn add_cross(out: &mut Matrix, x: &[f32], y: &[f32], rows: usize) {
     }
 }
 
+/// X W + b in singles, for `x` of `rows × n` and `weight` of `n × m`: `rows × m`.
+pub fn apply(x: &[f32], weight: &Matrix, bias: &[f64]) -> Vec<f32> {
+    let (n, m) = (weight.rows, weight.cols);
+    assert!(x.len() % n.max(1) == 0 && bias.len() == m, "data fits the shape");
+    let rows = x.len() / n.max(1);
+    let w: Vec<f32> = weight.data.iter().map(|v| *v as f32).collect();
+    let mut out: Vec<f32> = (0..rows).flat_map(|_| bias.iter().map(|b| *b as f32)).collect();
+    let (x, w) = (MatRef::from_row_major_slice(x, rows, n), MatRef::from_row_major_slice(&w, n, m));
+    matmul(MatMut::from_row_major_slice_mut(&mut out, rows, m), Accum::Add, x, w, 1.0f32, Par::Seq);
+    out
+}
+
 /// a · b of two vectors.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     // Four sums side by side, so that the compiler may use vector instructions.
