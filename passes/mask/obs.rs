@@ -56,10 +56,15 @@ pub(crate) struct Choice {
 
 /// The weights of all groups with the zeros of a plan, solved on what stays, and which units do. `None` where the equations
 /// have no finite solution.
-pub(crate) fn masked(equations: &[Normal], units: &Units, plan: &MaskPlan) -> Option<(Vec<Matrix>, Vec<bool>)> {
+pub(crate) fn masked(
+    equations: &[Normal],
+    units: &Units,
+    plan: &MaskPlan,
+    worth: Option<&[Vec<f64>]>,
+) -> Option<(Vec<Matrix>, Vec<bool>)> {
     let kept = match &plan.kept {
         Some(bits) => bits.flags()[..units.count()].to_vec(),
-        None => choose(equations, units, plan.density, WORK)?.kept,
+        None => choose(equations, units, plan.density, WORK, worth)?.kept,
     };
     Some((solved(equations, units, &kept)?, kept))
 }
@@ -94,9 +99,20 @@ pub(crate) fn solved_on(equations: &Normal, units: &Units, group: usize, kept: &
 }
 
 /// Which units stay at a share, with traces of `work` multiplications. `None` where a Gram matrix has no inverse.
-pub(crate) fn choose(equations: &[Normal], units: &Units, density: f64, work: f64) -> Option<Choice> {
+pub(crate) fn choose(
+    equations: &[Normal],
+    units: &Units,
+    density: f64,
+    work: f64,
+    worth: Option<&[Vec<f64>]>,
+) -> Option<Choice> {
     let mut inverses = equations.par_iter().map(|e| Inverse::of(&e.gram)).collect::<Option<Vec<_>>>()?;
     let mut weights: Vec<Matrix> = inverses.par_iter().zip(equations).map(|(p, e)| p.times(&e.cross)).collect();
+    for (w, worth) in weights.iter_mut().zip(worth.unwrap_or_default()) {
+        for row in w.data_mut().chunks_mut(worth.len().max(1)) {
+            row.iter_mut().zip(worth).for_each(|(w, m)| *w *= m.sqrt());
+        }
+    }
     let dot = |(w, e): (&Matrix, &Normal)| w.data().iter().zip(e.cross.data()).map(|(w, c)| w * c).sum::<f64>();
     let explained = weights.iter().zip(equations).map(dot).sum();
     let mut kept = vec![true; units.count()];

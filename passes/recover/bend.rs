@@ -109,6 +109,11 @@ impl Bend {
         let (a, b) = if end < 0.0 { (0, 1) } else { (CELLS - 1, CELLS) };
         (self.values[a] - self.values[b]).abs() <= 0.1 * self.slack
     }
+    /// Its slope about a number, over a fiftieth of the table.
+    pub(crate) fn slope(&self, x: f32) -> f64 {
+        let h = self.reach / 50.0;
+        f64::from((self.at(x + h) - self.at(x - h)) / (2.0 * h))
+    }
     /// (f(a) − f(b))².
     pub(crate) fn square(&self, a: f32, b: f32) -> f64 {
         f64::from(self.at(a) - self.at(b)).powi(2)

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use sparsec_linalg::{Matrix, apply};
 
 /// Turns, at most.
-pub(crate) const TURNS: usize = 12;
+pub(crate) const TURNS: usize = 16;
 /// Rows at a time.
 const CHUNK: usize = 2048;
 /// Part of the error by which a turn must lower it to be followed by another.

@@ -99,7 +99,8 @@ fn on_support(
 ) -> Option<(Vec<Solution>, Option<Bits>)> {
     let units = Units::of(&subject.layout, plan.pattern).ok()?;
     let equations = observed.equations(subject, ridge);
-    let (weights, kept) = masked(&equations, &units, plan)?;
+    let weights = bend.map(|bend| (0..units.groups).map(|g| observed.slopes(g, bend)).collect::<Vec<_>>());
+    let (weights, kept) = masked(&equations, &units, plan, weights.as_deref())?;
     let bend = bend.filter(|_| TURNS as f64 * work_of(&units, &kept) <= WORK);
     let one = |(g, weight): (usize, Matrix)| {
         let (old, held) = (subject.map(g), &observed.held[g]);
@@ -129,6 +130,16 @@ impl Observed {
             r.y.iter().zip(shift).fold(0.0f32, |m, (y, s)| m.max((y + s).abs()))
         };
         self.rows.iter().map(row).fold(0.0, f32::max)
+    }
+    /// For each target of a group, the mean square of the slope at which it is read.
+    fn slopes(&self, group: usize, bend: &Bend) -> Vec<f64> {
+        let rows = &self.rows[group];
+        let mut out = vec![0.0; rows.targets];
+        for (at, y) in rows.y.iter().enumerate() {
+            let shift = rows.shift.get(at).copied().unwrap_or(0.0);
+            out[at % rows.targets] += bend.slope(y + shift).powi(2) / rows.count as f64;
+        }
+        out
     }
     /// A group's map improved for what it is read through.
     fn refined(
