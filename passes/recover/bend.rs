@@ -46,28 +46,44 @@ impl Bend {
     /// # Errors
     /// Only those of taking the graph apart: what does not load or run is no function.
     pub(crate) fn of(cx: &Recovery, model: &Model, value: ValueId, most: f32) -> Result<Option<Self>, RecoverError> {
-        let Some(read) = reader(model, value).filter(|_| most.is_finite() && most > 0.0) else { return Ok(None) };
-        let reach = MARGIN * most;
+        let (mut out, reach) = (None, MARGIN * most);
+        if !(reach.is_finite() && reach > 0.0) {
+            return Ok(None);
+        }
+        // A function of a function is one too: the longest.
+        for read in gates(model, value) {
+            match Self::tabulated(cx, model, (value, read), reach)? {
+                Some(longer) => out = Some(longer),
+                None => break,
+            }
+        }
+        Ok(out.filter(Self::hides))
+    }
+    /// What `read` is of `value`, if it is a function of one number.
+    fn tabulated(
+        cx: &Recovery,
+        model: &Model,
+        (value, read): (ValueId, ValueId),
+        reach: f32,
+    ) -> Result<Option<Self>, RecoverError> {
         let mut facts = Facts::default();
         let (len, elem) = (2 * (CELLS as i64 + 1), Some(ElemType::F32));
         for v in [value, read] {
             facts.set(v, Fact { elem, shape: Some(vec![Dim::from(len)]), content: None });
         }
         let part = extract(model, &facts, &[value], &[read])?;
+        let Ok(session) = cx.runtime.load(&part, &[vec![len as u64]], 1) else { return Ok(None) };
         let grid: Vec<f32> = (0..=CELLS).map(|i| at(reach, i)).collect();
         let run = |beside: &[f32]| -> Option<Vec<f32>> {
-            let input = Tensor::f32(&[len as u64], &[&grid, beside].concat());
-            let session = cx.runtime.load(&part, &[input.dims.clone()], 1).ok()?;
-            let out = session.run(&[input]).ok()?.first()?.to_f32().ok()?;
+            let out = session.run(&[Tensor::f32(&[len as u64], &[&grid, beside].concat())]).ok()?;
+            let out = out.first()?.to_f32().ok()?;
             (out.len() == len as usize && out.iter().all(|v| v.is_finite())).then_some(out)
         };
-        let zeros = vec![0.0; CELLS + 1];
-        let (Some(one), Some(other)) = (run(&grid), run(&zeros)) else { return Ok(None) };
-        let alone = one[..=CELLS] == other[..=CELLS] && one[..=CELLS] == one[CELLS + 1..];
-        let values = one[..=CELLS].to_vec();
+        let (Some(one), Some(other)) = (run(&grid), run(&vec![0.0; CELLS + 1])) else { return Ok(None) };
+        let (values, again) = one.split_at(CELLS + 1);
         let range = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
-        let out = Self { reach, values, slack: SLACK * (range.1 - range.0) };
-        Ok((alone && out.hides()).then_some(out))
+        let out = Self { reach, values: values.to_vec(), slack: SLACK * (range.1 - range.0) };
+        Ok((values == again && other.starts_with(values)).then_some(out))
     }
     /// Whether there are different numbers that it makes alike.
     fn hides(&self) -> bool {
@@ -125,18 +141,19 @@ fn at(reach: f32, i: usize) -> f32 {
     reach * (2.0 * i as f32 / CELLS as f32 - 1.0)
 }
 
-/// The first value through which all readers of `value` get it, if nothing but constants joins on the way.
-fn reader(model: &Model, value: ValueId) -> Option<ValueId> {
+/// Values through which all readers of `value` get it, from the first, where nothing but constants joins on the way.
+fn gates(model: &Model, value: ValueId) -> Vec<ValueId> {
     let graph = &model.graph;
+    let mut out = Vec::new();
     // Values on the way, with the uses that are still to come; and nodes, with operands that are.
     let (mut open, mut waiting) = (BTreeMap::new(), BTreeMap::new());
     let mut ready = BTreeSet::new();
-    let mut next = Some(vec![value]);
+    let mut next = vec![value];
     for _ in 0..=NODES {
-        for v in next? {
+        for v in next {
             let uses = &graph.value(v).uses;
             if graph.is_output(v) || uses.iter().any(|u| matches!(u, Use::Captured(_))) {
-                return None;
+                return out;
             }
             open.insert(v, uses.len());
             for node in graph.consumers(v) {
@@ -153,17 +170,46 @@ fn reader(model: &Model, value: ValueId) -> Option<ValueId> {
         if let [one] = open.keys().collect::<Vec<&ValueId>>()[..]
             && *one != value
         {
-            return Some(*one);
+            out.push(*one);
         }
-        next = ready.pop_first().map(|node| {
-            let n = graph.node(node);
-            for input in n.inputs.iter().flatten() {
-                if let Some(left) = open.get_mut(input) {
-                    *left -= 1;
-                }
+        let Some(node) = ready.pop_first().map(|n| graph.node(n)) else { return out };
+        for input in node.inputs.iter().flatten() {
+            if let Some(left) = open.get_mut(input) {
+                *left -= 1;
             }
-            n.outputs.iter().flatten().copied().collect()
-        });
+        }
+        next = node.outputs.iter().flatten().copied().collect();
     }
-    None
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bend(f: fn(f32) -> f32) -> Bend {
+        let values: Vec<f32> = (0..=CELLS).map(|i| f(at(4.0, i))).collect();
+        Bend { reach: 4.0, values, slack: 4e-3 }
+    }
+
+    #[test]
+    fn an_aim_is_the_nearest_number_that_reads_alike() {
+        let relu = bend(|x| x.max(0.0));
+        let near = |a: f32, b: f32| (a - b).abs() < 2e-2;
+        // What is level hides an error, from either side and beyond the table.
+        assert_eq!((relu.aim(-3.0, -1.0), relu.aim(-0.5, -2.0), relu.aim(-9.0, -1.0)), (-3.0, -0.5, -9.0));
+        // What is wanted to be nothing need only be nothing.
+        assert!(near(relu.aim(2.0, -3.0), 0.0) && near(relu.aim(-2.0, 1.0), 1.0) && near(relu.aim(3.0, 1.0), 1.0));
+        // Where the table ends in a slope, what lies beyond is not alike.
+        assert_eq!((relu.aim(9.0, 3.999), relu.aim(1.0, 7.0)), (3.999, 7.0));
+        assert_eq!(relu.aim(f32::NAN, 1.0), 1.0);
+    }
+
+    #[test]
+    fn a_function_that_turns_reads_alike_at_two_places() {
+        let gelu = bend(|x| 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044_715 * x.powi(3))).tanh()));
+        assert!(gelu.hides() && !bend(|x| x).hides());
+        let z = gelu.aim(0.5, -1.6);
+        assert!((gelu.at(z) - gelu.at(-1.6)).abs() <= gelu.slack && z > -0.6, "{z}");
+    }
 }

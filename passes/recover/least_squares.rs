@@ -19,9 +19,10 @@
 //!
 //! Node after node in topological order: x_p is what the *pruned* model, solved up to here, feeds the node; y_d is what
 //! the *dense* model's node gave; every tap of a convolution is an unknown of its own; W₀ are the weights that the cut
-//! left. Errors of earlier nodes are thus corrected by later ones instead of piling up. Where the result is only added
-//! to an activation that is already solved, the target is the dense *sum* less the pruned other side, so that a block
-//! also corrects the stream it adds to. λ = `ridge` · mean diag of the covariance of x_p.
+//! left. Errors of earlier nodes are thus corrected by later ones instead of piling up. Where the result is only added,
+//! behind its bias, to an activation that is already solved, the target is the dense *sum* less the pruned other side, so
+//! that a block also corrects the stream it adds to. Where result or sum is only read through an activation, what that
+//! hides is no error, and the target follows (`bend.rs`). λ = `ridge` · mean diag of the covariance of x_p.
 //!
 //! A map inside a node (the input weights of a recurrence) has no result to look at: its target is computed from the
 //! dense model's input and weights. Weights on a recurrence's own state stay as the cut left them.
@@ -84,7 +85,8 @@ pub struct RecoverOptions {
     /// Samples in one run. Sums are taken run by run, so results depend on it.
     pub batch: usize,
     /// Bytes that activations, sums and equations may take. Equations too large for it are not solved, and fewer
-    /// observations are held out where they are many; results depend on it in no other way.
+    /// observations are held out, or looked at behind an activation, where they are many; results depend on it in no other
+    /// way.
     pub memory: u64,
 }
 

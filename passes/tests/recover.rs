@@ -92,7 +92,7 @@ fn what_is_computed_again_for_want_of_memory_gives_the_same_weights() {
         "g (float[n,3] x) => (y)
         <float[3,4] u = [\"location\": \"random:1\"], float[4,4] v = [\"location\": \"random:2\"],
          float[4] c = [\"location\": \"random:3\"], float[4,4] w = [\"location\": \"random:4\"], float[4,2] z = [\"location\": \"random:5\"]>
-        { a = MatMul (x, u) b = Relu (a) d = Gemm (b, v, c) k = MatMul (b, w) e = Add (d, k) f = Relu (e)
+        { a = MatMul (x, u) b = Sigmoid (a) d = Gemm (b, v, c) k = MatMul (b, w) e = Add (d, k) f = Sigmoid (e)
           y = MatMul (f, z) }",
     );
     let with = |memory: u64| recovered(&dense, RecoverOptions { memory, ..EXACT });
@@ -102,4 +102,63 @@ fn what_is_computed_again_for_want_of_memory_gives_the_same_weights() {
     assert_eq!(full(&plenty), full(&little));
     let (_, none) = with(256);
     assert!(none.iter().all(|r| matches!(r.outcome, Err(Skipped::TooLarge { .. }))), "{none:?}");
+}
+
+/// A hidden layer that is cut to two of four units, and one behind it whose result is read through `read`.
+fn hidden(read: &str) -> Model {
+    model(&format!(
+        "g (float[n,3] x) => (y)
+        <float[3,4] u = [\"location\": \"random:1\"], float[4,6] v = [\"location\": \"random:2\"],
+         float[6] b = [\"location\": \"random:3\"], float[6,2] w = [\"location\": \"random:4\"], float half = {{0.5}}>
+        {{ a = MatMul (x, u) h = Relu (a) p = MatMul (h, v) t = Add (p, b) {read} y = MatMul (z, w) }}"
+    ))
+}
+
+/// Mean square of what `value` of the cut model lacks of the dense one's, on inputs that recovery has not seen.
+fn far(dense: &Model, cut: &Model, value: &str) -> f64 {
+    let inputs = random_inputs(dense, 9, 512);
+    let run = |m: &Model| {
+        let facts = sparsec_analysis::infer(m, &sparsec_ops::table()).facts;
+        let (inner, inputs_of) = (m.graph.find(value).expect("it stays"), m.graph.inputs().collect::<Vec<_>>());
+        let part = sparsec_runtime::extract(m, &facts, &inputs_of, &[inner]).expect("a segment");
+        let runtime = sparsec_runtime::default_runtime().expect("tests are built with tract");
+        let session = runtime.load(&part, &[inputs[0].dims.clone()], 1).expect("the model loads");
+        session.run(&inputs).expect("the model runs")[0].to_f32().expect("numbers")
+    };
+    let (a, b) = (run(dense), run(cut));
+    a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+#[test]
+fn errors_that_an_activation_hides_are_let_be() {
+    // A maximum of itself reads as the number itself does, and hides nothing.
+    let plain = recovered(&hidden("z = Max (t, t)"), EXACT).0;
+    for (read, least) in [
+        ("z = Relu (t)", 0.95),
+        ("s = HardSigmoid <alpha = 0.16666667, beta = 0.5> (t) z = Mul (t, s)", 0.995),
+        ("k = Mul (t, half) z = Relu (k)", 0.95),
+    ] {
+        let dense = hidden(read);
+        let cut = recovered(&dense, EXACT).0;
+        // The same weights as least squares to the result itself would give, read in the same way.
+        let mut blind = cut.clone();
+        for name in ["v", "b"] {
+            let tensor = plain.graph.constant(plain.graph.find(name).expect("it stays")).expect("constant");
+            let own = blind.graph.find(name).expect("it stays");
+            blind.graph.set_constant(own, tensor.as_ref().clone());
+        }
+        let (aimed, blind) = (far(&dense, &cut, "z"), far(&dense, &blind, "z"));
+        assert!(aimed < least * blind && aimed > 0.0, "{read}: {aimed} {blind}");
+    }
+}
+
+#[test]
+fn what_mixes_numbers_is_no_function_of_one() {
+    let weights = |m: &Model| m.graph.constant(m.graph.find("v").expect("it stays")).expect("constant").to_f32();
+    let plain = recovered(&hidden("z = Max (t, t)"), EXACT).0;
+    for read in ["z = Softmax (t)", "z = Sigmoid (t)", "q = Relu (t) z = Add (q, t)"] {
+        let cut = recovered(&hidden(read), EXACT).0;
+        let (a, b) = (weights(&plain).expect("numbers"), weights(&cut).expect("numbers"));
+        assert_eq!(a, b, "{read}");
+    }
 }
