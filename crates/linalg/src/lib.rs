@@ -176,7 +176,7 @@ pub fn add_cross(out: &mut Matrix, x: &[f32], y: &[f32], rows: usize) {
 /// X W + b in singles, for `x` of `rows × n` and `weight` of `n × m`: `rows × m`.
 pub fn apply(x: &[f32], weight: &Matrix, bias: &[f64]) -> Vec<f32> {
     let (n, m) = (weight.rows, weight.cols);
-    assert!(x.len() % n.max(1) == 0 && bias.len() == m, "data fits the shape");
+    assert!(x.len().is_multiple_of(n.max(1)) && bias.len() == m, "data fits the shape");
     let rows = x.len() / n.max(1);
     let w: Vec<f32> = weight.data.iter().map(|v| *v as f32).collect();
     let mut out: Vec<f32> = (0..rows).flat_map(|_| bias.iter().map(|b| *b as f32)).collect();
