@@ -17,6 +17,7 @@ use clap::Args;
 use serde::Serialize;
 use sparsec::drive::{BranchCurve, Curves, GroupCurve, Prepared};
 use sparsec_cost::Target;
+use sparsec_plan::Pattern;
 use std::path::PathBuf;
 
 /// Measure how the output degrades as each group of channels shrinks.
@@ -34,6 +35,9 @@ pub(crate) struct SensitivityArgs {
     /// Built-in target or target file: it says which channel counts are worth a look.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
+    /// Also measure what zeros cost: curves of every weight that a pattern fits, such as `4x1` or `2:4`.
+    #[arg(long, value_name = "PATTERN")]
+    mask: Option<Pattern>,
     /// File for the curves.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -68,6 +72,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
         runtime: runtime.as_ref(),
         samples: &samples,
         target: &target,
+        masks: args.mask,
     };
     let partial = args.output.file_name().unwrap_or_default().to_string_lossy();
     let partial = args.output.with_file_name(format!(".{partial}.partial"));

@@ -2,7 +2,7 @@
 
 use super::memory::{apart, bound, bytes_of, count, first};
 use super::sampling::{LEAST_SAMPLES, needed, sampling};
-use super::{DriveError, Observer, Prepared, Samples, Sampling};
+use super::{DriveError, MaskCurves, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
 use sparsec_analysis::Removal;
 use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity, Trial};
@@ -60,6 +60,9 @@ pub struct Curves {
     /// One entry a branch, in the model's order; without any, branches stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<BranchCurve>,
+    /// What zeros in the weights cost; without them, weights stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<MaskCurves>,
 }
 
 impl Curves {
@@ -100,7 +103,7 @@ impl Curves {
             Some(b) if !self.branches.is_empty() => {
                 Err(DriveError::Curves { what: "branch", id: b.id.clone(), why: "is missing" })
             }
-            _ => Ok(()),
+            _ => self.masks.iter().try_for_each(|m| m.check(&dense.model)),
         }
     }
     /// Whether there are fewer samples than the measurements want.
@@ -125,15 +128,16 @@ impl Curves {
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
     }
-    /// Curves for the search: those of the groups, then one for each branch, which has two counts, or one where it was
-    /// not measured.
+    /// Curves for the search: those of the groups; one for each branch, which has two counts, or one where it was not
+    /// measured; and those of the weights that can be masked.
     pub fn curves(&self, dense: &Prepared) -> Vec<Curve> {
         let groups = self.groups.iter().map(|g| Curve::new(g.counts.clone(), g.error.clone()));
         let branch = |at: usize| match self.branches.get(at) {
             Some(b) => Curve::new(vec![0, 1], vec![b.error, 0.0]),
             None => Curve::new(vec![1], vec![0.0]),
         };
-        groups.chain((0..dense.channels.branches.len()).map(branch)).collect()
+        let masks = self.masks.iter().flat_map(MaskCurves::curves);
+        groups.chain((0..dense.channels.branches.len()).map(branch)).chain(masks).collect()
     }
 }
 
@@ -191,7 +195,7 @@ pub fn measure(
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
     let curves = |samples, groups, branches| {
         let (schema, concessions) = (Curves::SCHEMA.to_string(), dense.concessions.clone());
-        Curves { schema, samples, concessions, groups, branches }
+        Curves { schema, samples, concessions, groups, branches, masks: None }
     };
     if channels.groups.is_empty() && channels.branches.is_empty() {
         return Ok(curves(None, Vec::new(), Vec::new()));
