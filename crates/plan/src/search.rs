@@ -93,6 +93,11 @@ impl Curve {
         }
         Self { counts, error }
     }
+    /// The curve with all errors so many times as large.
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.error.iter_mut().for_each(|e| *e = (*e * factor).min(f64::MAX));
+        self
+    }
 }
 
 /// What the search asks about counts of units kept, one for each group. What goes whole or not at all, such as a branch, is

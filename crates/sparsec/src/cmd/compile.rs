@@ -20,7 +20,7 @@ use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
     COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, NOT_FINITE, Prepared, Pricing, Samples,
-    compare_canonical, cut, cut_and_recover, decide, Stays, decide_masks, difference, random_inputs, random_removal,
+    Stays, compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
     run as run_model, says_of_listed, weight_bytes,
 };
 use sparsec_analysis::Removal;
@@ -43,6 +43,7 @@ Examples:
   sparsec compile model.onnx -o out --target generic-x86 --data calib.npz --scale 1/255 --max-macs 50%
   sparsec compile model.onnx -o out --target my-board.yaml --data calib.npz --eval val.npz --metric top1 \\
       --max-memory 64MiB --max-drop 1.0
+  sparsec compile model.onnx -o out --data calib.npz --max-macs 50% --mask 4x1      # channels and masks in one plan
   sparsec compile model.onnx -o out --data calib.npz --max-macs 80% --mask 4x1 --mask-density 63%
   sparsec compile model.onnx -o out --random-plan 7 --keep 0.7      # no data: does removal work on this model?")]
 pub(crate) struct CompileArgs {
@@ -331,9 +332,10 @@ impl Job<'_> {
         let names = Names::of(graph);
         warnings.extend(names.uncounted(self.dense, &facts));
         warnings.extend(names.not_solved(graph, &best.cut.recovered));
-        if let Some(why) = nothing_to_cut(self.dense).filter(|_| args.cuts()) {
+        let cuts = args.cuts() && best.decision.plan.masks.is_empty();
+        if let Some(why) = nothing_to_cut(self.dense).filter(|_| cuts) {
             warnings.push(why);
-        } else if args.cuts() && best.decision.removal.is_empty() {
+        } else if cuts && best.decision.removal.is_empty() {
             let why = if met && !limits.is_empty() {
                 "the limits hold without"
             } else {
@@ -341,6 +343,7 @@ impl Job<'_> {
             };
             warnings.push(format!("nothing was cut: {why}"));
         }
+        let joint = what.masks.is_some();
         let mut files = models;
         let evaluation = |set: &EvalSet| match args.eval.len() {
             1 => ("evaluation".to_string(), set.path.clone()),
@@ -358,9 +361,15 @@ impl Job<'_> {
         let mut decision = best.decision;
         if let Some(found) = &best.masks {
             decision.plan.masks = masks::planned(found, &best.cut);
-            let (note, warning) = masks::told(found, &self.target.name);
+            let (note, warning) = masks::told(found, &self.target.name, joint);
             notes.push(note);
             warnings.extend(warning);
+        }
+        if joint && decision.plan.masks.is_empty() {
+            notes.push(
+                "no weight is masked: zeros save multiply-accumulates only, and the limits hold at less loss without"
+                    .to_string(),
+            );
         }
         let outcome = Outcome {
             decision,
@@ -385,7 +394,8 @@ impl Job<'_> {
         let groups = &self.dense.channels.groups;
         let own = || groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
         let orders = curves.map_or_else(own, Curves::orders);
-        let plain = Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
+        let plain =
+            Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
         match curves.and_then(|c| c.masks.as_ref()) {
             Some(masks) => plain.with_masks(masks),
             None => plain,

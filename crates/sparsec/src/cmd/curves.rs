@@ -8,8 +8,8 @@ use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
 use sparsec::drive::{
-    BranchCurve, Concessions, Curves, GroupCurve, Known, MaskCurves, MaskErrors, Nothing, Observer, Prepared, Samples,
-    Sampling, measure, measure_masks,
+    BranchCurve, Concessions, Curves, Footing, GroupCurve, Known, MaskCurves, MaskErrors, Nothing, Observer, Prepared,
+    Samples, Sampling, measure, measure_masks,
 };
 use sparsec_cost::Target;
 use sparsec_plan::Pattern;
@@ -79,7 +79,8 @@ pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Resul
 /// What is stored, and else measured and stored.
 fn kept(what: &Measurement, store: Option<&Store>, known: &dyn Known, watch: &Watch) -> Result<Curves, CliError> {
     let stored = store.and_then(|s| s.curves(&what.dense.concessions)).filter(|c| c.check(what.dense).is_ok());
-    let again = |path: &Path| watch.note(&format!("curves are those that an earlier run measured (`{}`)", path.display()));
+    let again =
+        |path: &Path| watch.note(&format!("curves are those that an earlier run measured (`{}`)", path.display()));
     if let (Some(_), Some(store)) = (&stored, store) {
         again(&store.path);
     }
@@ -94,9 +95,9 @@ fn kept(what: &Measurement, store: Option<&Store>, known: &dyn Known, watch: &Wa
     let Some(pattern) = what.masks else { return Ok(curves) };
     curves.masks = store.and_then(|s| s.masks(pattern));
     if curves.masks.is_none() || curves.check(what.dense).is_err() {
-        let masks = measure_masks(what.dense, pattern, what.runtime, what.samples, known, watch)?;
-        store.map_or(Ok(()), |s| s.finish_masks(&masks))?;
-        curves.masks = Some(masks);
+        let (with, on) = ((what.runtime, what.target), (what.samples, known));
+        curves = measure_masks(what.dense, &curves, pattern, with, on, watch)?;
+        store.iter().zip(&curves.masks).try_for_each(|(s, m)| s.finish_masks(m))?;
     }
     Ok(curves)
 }
@@ -116,7 +117,15 @@ struct Stored {
     /// Errors of the branches, in the model's order.
     branches: Vec<(String, u64)>,
     /// Curves of weights by pattern.
-    masks: BTreeMap<String, Vec<StoredMask>>,
+    masks: BTreeMap<String, StoredMasks>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMasks {
+    weights: Vec<StoredMask>,
+    /// Of channels, and of masks.
+    footing: [u64; 2],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,8 +188,10 @@ impl Store {
             why: m.why.clone(),
         };
         self.with(|(s, _)| {
-            let weights = s.masks.get(&pattern.to_string())?.iter().map(one).collect();
-            Some(MaskCurves { pattern, weights })
+            let stored = s.masks.get(&pattern.to_string())?;
+            let [channels, masks] = stored.footing.map(f64::from_bits);
+            let weights = stored.weights.iter().map(one).collect();
+            Some(MaskCurves { pattern, weights, footing: Footing { channels, masks } })
         })
     }
     /// Keeps the curves of masks, and the probes no longer.
@@ -193,7 +204,9 @@ impl Store {
         };
         self.with(|(stored, _)| {
             stored.probes = BTreeMap::new();
-            stored.masks.insert(masks.pattern.to_string(), masks.weights.iter().map(one).collect());
+            let footing = [masks.footing.channels, masks.footing.masks].map(f64::to_bits);
+            let weights = masks.weights.iter().map(one).collect();
+            stored.masks.insert(masks.pattern.to_string(), StoredMasks { weights, footing });
         });
         self.save()
     }

@@ -65,15 +65,16 @@ pub(super) fn rows(decision: &MaskDecision, cut: &Cut) -> Vec<Mask> {
     decision.weights.iter().map(row).collect()
 }
 
-/// What of a plan's masks was reached, in words.
-pub(super) fn told(decision: &MaskDecision, target: &str) -> (String, Option<String>) {
+/// What of a plan's masks was reached, in words; `counted` where a limit on multiply-accumulates counts their zeros.
+pub(super) fn told(decision: &MaskDecision, target: &str, counted: bool) -> (String, Option<String>) {
     let masked = decision.plans().len();
     let (pattern, reached) = (decision.pattern, 100.0 * decision.reached());
     let fit = decision.weights.iter().filter(|w| w.error.is_ok()).count();
     let note = format!(
         "{masked} of {} masked {pattern}: {reached:.1} % of the multiplications with the {fit} that the pattern fits are not by zero; zeros \
-         save no time or memory on `{target}`, for which no sparse kernels are known, and no figure counts them",
+         save no time or memory on `{target}`, for which no sparse kernels are known, and {} counts them",
         plural(decision.weights.len(), "weight is", "weights are"),
+        if counted { "the limit on multiply-accumulates alone" } else { "no limit" },
     );
     let missed = decision.reached() > decision.asked + 1e-3;
     let warning =

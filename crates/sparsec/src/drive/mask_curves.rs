@@ -1,11 +1,13 @@
 //! What zeros of each weight cost at the output, as `sparsec sensitivity` writes it.
 
 use super::cut::{options, progress};
+use super::footing::{Footing, footing};
 use super::measure::compared;
 use super::share::macs_of_node;
-use super::{DriveError, Observer, Prepared, Samples, bound_facts};
+use super::{Curves, DriveError, Observer, Prepared, Pricing, Samples, bound_facts};
 use serde::{Deserialize, Serialize};
 use sparsec_calib::Known;
+use sparsec_cost::Target;
 use sparsec_ir::{Facts, Model, NodeId, Use, ValueId};
 use sparsec_passes::mask::{Places, WeightCurve, curves};
 use sparsec_passes::recover::Recovery;
@@ -25,6 +27,8 @@ pub struct MaskCurves {
     pub pattern: Pattern,
     /// One entry a weight, in the order of execution.
     pub weights: Vec<MaskErrors>,
+    /// What the errors of both kinds are worth.
+    pub footing: Footing,
 }
 
 /// Error curve of one weight.
@@ -72,6 +76,10 @@ fn parts(pattern: Pattern) -> u32 {
 }
 
 impl MaskCurves {
+    /// The first node that reads a weight.
+    pub fn reader(&self, model: &Model, of: &MaskErrors) -> Option<NodeId> {
+        Some(reader(model, &of.weight)?.1)
+    }
     /// Weights that can be masked, the nodes that read them, and the parts in which their shares are counted.
     pub(super) fn maskable(&self, model: &Model) -> Vec<(ValueId, NodeId, u32)> {
         let one = |w: &MaskErrors| {
@@ -82,15 +90,21 @@ impl MaskCurves {
     }
     /// Curves of the weights that can be masked.
     pub(super) fn curves(&self) -> impl Iterator<Item = Curve> + '_ {
-        self.weights.iter().filter_map(MaskErrors::curve)
+        self.weights.iter().filter_map(MaskErrors::curve).map(|c| c.scaled(self.footing.masks))
     }
     /// Masks of the weights that lose something, without what stays of each; `shares` are of those that can be masked.
     pub(super) fn plans(&self, shares: &[f64]) -> Vec<MaskPlan> {
         let can = self.weights.iter().filter(|w| !w.counts.is_empty());
         let some = can.zip(shares).filter(|(_, share)| **share < 1.0);
         let (pattern, kept, why) = (self.pattern, None, None);
-        some.map(|(w, &density)| MaskPlan { weight: w.weight.clone(), pattern, density, kept: kept.clone(), why: why.clone() })
-            .collect()
+        some.map(|(w, &density)| MaskPlan {
+            weight: w.weight.clone(),
+            pattern,
+            density,
+            kept: kept.clone(),
+            why: why.clone(),
+        })
+        .collect()
     }
     /// Checks that the curves are of this model.
     pub(super) fn check(&self, model: &Model) -> Result<(), DriveError> {
@@ -100,6 +114,10 @@ impl MaskCurves {
             let ends = w.counts.last().is_none_or(|c| *c == parts(self.pattern));
             if reader(model, &w.weight).is_none() {
                 return wrong("is not in the model");
+            }
+            let footing = [self.footing.channels, self.footing.masks];
+            if footing.iter().any(|f| !f.is_finite() || *f < 0.0) {
+                return wrong("has a footing that is no number");
             }
             if !rising || !ends || w.counts.len() != w.error.len() || w.error.iter().any(|e| !e.is_finite()) {
                 return wrong("has counts or errors that do not fit");
@@ -119,18 +137,25 @@ fn reader(model: &Model, weight: &str) -> Option<(ValueId, NodeId)> {
     Some((value, node?))
 }
 
-/// Measures what zeros of each weight of the dense model cost at the output; errors that are `known` are taken as they are.
+/// Adds to the curves of groups and branches what zeros of each weight of the dense model cost at the output; errors that
+/// are `known` are taken as they are.
 pub fn measure_masks(
     dense: &Prepared,
+    curves: &Curves,
     pattern: Pattern,
-    runtime: &dyn Runtime,
-    samples: &Samples,
-    known: &dyn Known,
+    (runtime, target): (&dyn Runtime, &Target),
+    (samples, known): (&Samples, &dyn Known),
     watch: &dyn Observer,
-) -> Result<MaskCurves, DriveError> {
+) -> Result<Curves, DriveError> {
     let at = (pattern, pattern.share().unwrap_or(PROBED));
-    let found = curves_of(dense, &dense.model, at, runtime, (samples, known), watch)?.0;
-    Ok(MaskCurves { pattern, weights: found.into_iter().map(|w| MaskErrors::of(w, pattern)).collect() })
+    let (found, facts) = curves_of(dense, &dense.model, at, runtime, (samples, known), watch)?;
+    let weights = found.into_iter().map(|w| MaskErrors::of(w, pattern)).collect();
+    let mut masks = MaskCurves { pattern, weights, footing: Footing::default() };
+    let pricing = Pricing::new(dense, facts, target, curves.orders(), 0, watch).with_masks(&masks);
+    let plain = Curves { masks: Some(masks.clone()), ..curves.clone() };
+    masks.footing = footing(dense, &plain, &pricing, runtime, (samples, known), watch)?;
+    drop(pricing);
+    Ok(Curves { masks: Some(masks), ..plain })
 }
 
 /// Curves of all weights of `model`, the dense one or one cut from it, measured at a share; and its facts for one sample.

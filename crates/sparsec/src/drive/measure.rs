@@ -137,7 +137,9 @@ impl Curves {
             None => Curve::new(vec![1], vec![0.0]),
         };
         let masks = self.masks.iter().flat_map(MaskCurves::curves);
-        groups.chain((0..dense.channels.branches.len()).map(branch)).chain(masks).collect()
+        let channels = self.masks.as_ref().map_or(1.0, |m| m.footing.channels);
+        let cut = groups.chain((0..dense.channels.branches.len()).map(branch)).map(|c| c.scaled(channels));
+        cut.chain(masks).collect()
     }
 }
 
