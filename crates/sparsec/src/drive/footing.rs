@@ -51,7 +51,8 @@ pub(super) fn footing(
     let full = pricing.whole();
     let before = pricing.price(&full);
     let facts = super::memory::bound(dense, samples)?;
-    let (inputs, reference) = compared((&dense.model, &facts), runtime, &unseen, samples, before.macs as u64)?;
+    let (inputs, reference) =
+        compared((&dense.model, &facts), (runtime, &dense.table), &unseen, samples, before.macs as u64)?;
     let limit = Limit { kind: LimitKind::Macs, at_most: COMPARED_AT * before.macs };
     let choices = dense.whole().len();
     // The kind that is not compared stays whole.

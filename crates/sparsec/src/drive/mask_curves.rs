@@ -181,7 +181,7 @@ pub(super) fn curves_of(
     };
     let facts = bound_facts(model, &dense.table, &dense.sizes(1, &dense.sizes_of(&samples.shapes()))?);
     let all = model.graph.nodes().map(|(id, _)| macs_of_node(model, &dense.table, &facts, id)).sum();
-    let (inputs, reference) = compared((model, &facts), runtime, &samples.parts, samples, all)?;
+    let (inputs, reference) = compared((model, &facts), (runtime, &dense.table), &samples.parts, samples, all)?;
     let probe = |weight: &str, alone: &Model, _: f64| {
         // No group is called so: those are named after an axis, behind a colon.
         let (id, parts) = (format!("{weight} {pattern}"), (density * f64::from(parts(pattern))).round() as u32);

@@ -4,11 +4,11 @@ use super::memory::{apart, bound, bytes_of, count, first};
 use super::sampling::{LEAST_SAMPLES, needed, sampling};
 use super::{DriveError, MaskCurves, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
-use sparsec_analysis::Removal;
-use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity, Trial};
+use sparsec_analysis::{Removal, infer};
+use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Prefix, Probe, Ranking, Reference, Sensitivity, Trial};
 use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Facts, Model, Tensor, ValueId};
+use sparsec_ir::{Facts, Model, OpTable, Tensor, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Concessions, Curve};
 use sparsec_runtime::{Runtime, batches_of_parts, run_each};
@@ -165,11 +165,14 @@ impl Known for Nothing {
     fn found(&self, _: &str, _: u32, _: f64) {}
 }
 
-/// Inputs of some runs, the first of `parts`, and the outputs of `model` on them, which others' are compared with. `macs` are
-/// those of one sample.
+/// Part of the memory that activations may take from which changed models are run.
+const PREFIX: u64 = 8;
+
+/// Inputs of some runs, the first of `parts`, and the outputs of `model` on them, which those of edited copies are compared
+/// with. `macs` are those of one sample.
 pub(super) fn compared(
     (model, bound): (&Model, &Facts),
-    runtime: &dyn Runtime,
+    (runtime, table): (&dyn Runtime, &OpTable),
     parts: &[Vec<Tensor>],
     samples: &Samples,
     macs: u64,
@@ -180,7 +183,11 @@ pub(super) fn compared(
     let inputs = batches_of_parts(model, &some, samples.batch(model, bound))?;
     let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
         .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
-    Ok((inputs, reference))
+    let (used, facts) = (count(&some), infer(model, table).facts);
+    let bytes = |v: ValueId| bytes_of(bound.get(v)).saturating_mul(used);
+    let with = (runtime, samples.threads);
+    let prefix = Prefix::new(with, (model, &facts), &inputs, &bytes, samples.memory / PREFIX)?;
+    Ok((inputs, reference.with_prefix(prefix)))
 }
 
 /// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
@@ -217,7 +224,7 @@ pub fn measure(
     let few = sampling.distinct < most.unwrap_or(0);
     let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
 
-    let (inputs, reference) = compared((model, &bound), runtime, &unseen, samples, macs)?;
+    let (inputs, reference) = compared((model, &bound), (runtime, &dense.table), &unseen, samples, macs)?;
 
     let masked = |removal: &Removal| mask(model, facts, channels, removal).map_err(|e| e.to_string());
     let none = BTreeMap::new();
