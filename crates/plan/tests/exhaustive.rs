@@ -122,9 +122,11 @@ impl Evaluate for Instance {
 }
 
 /// Instances that are tried.
-const INSTANCES: u64 = 200;
+const INSTANCES: u64 = 2000;
 /// By how much the error of the plan that is found may exceed the least.
-const WORST: f64 = 0.02;
+const WORST: f64 = 0.1;
+/// Share of the instances in which the plan that is found is the best there is.
+const BEST: f64 = 0.99;
 
 #[test]
 fn the_search_finds_nearly_the_best_of_all_plans() {
@@ -152,4 +154,5 @@ fn the_search_finds_nearly_the_best_of_all_plans() {
         worst.1
     );
     assert!(worst.0 <= WORST, "{worst:?}");
+    assert!(best as f64 >= BEST * gaps.len() as f64, "{best} of {}", gaps.len());
 }
