@@ -95,10 +95,10 @@ fn channels_and_masks_share_a_limit_that_counts_what_is_not_by_zero_and_no_other
         let args = ["compile", &m, "-o", text(&out), "--data", text(&data), "--mask", "4x1", "--json"];
         (json(&[&args[..], &limit].concat()), out)
     };
-    let (joint, out) = compiled("macs", ["--max-macs", "50%"]);
+    let (joint, out) = compiled("macs", ["--max-macs", "45%"]);
     let figure = |of: &serde_json::Value| of.as_f64().unwrap();
     let (before, after) = (figure(&joint["nonzero_macs"]["before"]), figure(&joint["nonzero_macs"]["after"]));
-    assert!(after <= 0.5 * before && after > 0.48 * before && figure(&joint["after"]["macs"]) > after, "{joint}");
+    assert!(after <= 0.45 * before && after > 0.43 * before && figure(&joint["after"]["macs"]) > after, "{joint}");
     assert_eq!((&joint["limits"][0]["met"], before), (&true.into(), figure(&joint["before"]["macs"])));
     assert!(joint["notes"].to_string().contains("the limit on multiply-accumulates alone counts them"), "{joint}");
     // The same channels without zeros take the same time and memory.
@@ -131,14 +131,14 @@ fn curves_of_masks_are_told_and_planned_from() {
     assert!(weights.len() == 4 && weights.iter().all(falls), "{told}");
     assert!(told["passes"].as_f64().unwrap() > 1.0, "{told}");
     let planned = |mask: &[&str]| {
-        let args = ["plan", &m, "--curves", text(&curves), "--max-macs", "50%", "-o", text(&plan), "--json"];
+        let args = ["plan", &m, "--curves", text(&curves), "--max-macs", "45%", "-o", text(&plan), "--json"];
         json(&[&args[..], mask].concat())
     };
     let (joint, channels) = (planned(&["--mask", "4x1"]), planned(&[]));
     assert!(!joint["masks"].as_array().unwrap().is_empty() && channels["masks"].is_null(), "{joint}");
     let params = |p: &serde_json::Value| p["after"]["params"].as_f64().unwrap();
     assert!(params(&joint) >= params(&channels));
-    let other = ["plan", &m, "--curves", text(&curves), "--max-macs", "50%", "-o", text(&plan), "--mask", "2:4"];
+    let other = ["plan", &m, "--curves", text(&curves), "--max-macs", "45%", "-o", text(&plan), "--mask", "2:4"];
     fails(&other, 3, "error[S0404]");
 
     let refused = json(&[&args[..], &["32x1", "--json"]].concat());

@@ -296,7 +296,7 @@ fn report(
 /// Multiplications that are not by zero, where weights are masked.
 fn nonzero(outcome: &Outcome, before: &Estimate, after: &Estimate) -> Option<NonzeroMacs> {
     let saved = outcome.masks.as_ref()?.saved(&outcome.cut.masks);
-    Some(NonzeroMacs { before: before.macs, after: after.macs.saturating_sub(saved as u64) })
+    Some(NonzeroMacs { before: before.macs, after: after.macs.saturating_sub(saved.ceil() as u64) })
 }
 
 fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), outputs: &[String]) -> String {

@@ -85,6 +85,7 @@ impl Session for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sparsec_calib::{Prefix, Reference};
     use sparsec_runtime::run_each;
 
     #[test]
@@ -104,5 +105,32 @@ mod tests {
         assert_eq!(runtime.passes(&whole, &samples), 1.0);
         run_each(&runtime, &half, &parts, 1).unwrap();
         assert_eq!(runtime.passes(&whole, &samples), 1.5);
+    }
+
+    #[test]
+    fn what_lies_before_a_change_is_not_run_again() {
+        let dense = sparsec_testkit::model(
+            "g (float[n,4] x) => (float[n,4,1,1] y)
+             <float[4,4] u = [\"location\": \"random:1\"], float[4,4] v = [\"location\": \"random:2\"], int64[4] s = {0, 4, 1, 1}>
+             { a = MatMul (x, u) b = Relu (a) c = MatMul (b, v) y = Reshape (c, s) }",
+        );
+        let facts = infer(&dense, &sparsec_ops::table()).facts;
+        let parts = vec![vec![Tensor::f32(&[2, 4], &[1.0, -2.0, 3.0, 4.0, 0.5, 6.0, -7.0, 8.0])]];
+        let samples = Samples { parts: parts.clone(), given: 2, shapes: 1, threads: 1, memory: 1 << 30 };
+        let inner = sparsec_runtime::default_runtime().expect("tract is built in");
+        let mut changed = dense.clone();
+        let v = changed.graph.find("v").unwrap();
+        changed.graph.set_constant(v, Tensor::f32(&[4, 4], &[0.5; 16]));
+        // With room for all that the dense model computes, and for none of it.
+        let [(near, half), (far, whole)] = [1000, 0].map(|room| {
+            let with = (inner.as_ref(), 1);
+            let prefix = Prefix::new(with, (&dense, &facts), &parts, &|_| 8, room).unwrap();
+            let reference = Reference::new(run_each(inner.as_ref(), &dense, &parts, 1).unwrap()).unwrap();
+            let runtime = Metered::new(inner.as_ref());
+            let far = reference.with_prefix(prefix).divergence_of(&runtime, &changed, &parts).unwrap();
+            (far, runtime.passes(&dense, &samples))
+        });
+        assert_eq!((half, whole), (0.5, 1.0));
+        assert!(near > 0.0 && (near - far).abs() < 1e-6 * far, "{near} {far}");
     }
 }

@@ -345,8 +345,9 @@ impl Evaluate for Pricing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drive::{Concessions, Quiet, bound_facts, cut, prepare};
+    use crate::drive::{Concessions, Footing, MaskErrors, Quiet, bound_facts, cut, prepare};
     use sparsec_cost::estimate;
+    use sparsec_plan::Pattern;
     use std::collections::BTreeMap;
 
     /// A branch `o` with another one in it, `i`, and a group of hidden channels in both.
@@ -379,5 +380,37 @@ mod tests {
         }
         assert_eq!([2, 3].map(|b| pricing.inside(b).to_vec()), [vec![], vec![1, 2]]);
         assert!(pricing.coupled(1).contains(&2) && pricing.coupled(2).contains(&3));
+    }
+
+    #[test]
+    fn a_share_of_a_weight_scales_the_multiplications_of_its_node_and_nothing_else() {
+        let none = Concessions::default();
+        let dense = prepare(&sparsec_testkit::model(NESTED), sparsec_ops::table(), None, &none, &Quiet).unwrap();
+        let sizes = dense.sizes(1, &BTreeMap::new()).unwrap();
+        let target = Target::named_or_file("generic-x86").unwrap();
+        let weight = |name: &str, counts: Vec<u32>| MaskErrors {
+            weight: name.to_string(),
+            error: counts.iter().map(|c| f64::from(32 - c)).collect(),
+            counts,
+            why: None,
+        };
+        let weights = vec![weight("up", vec![8, 32]), weight("head", Vec::new()), weight("inner", vec![16, 32])];
+        let masks = MaskCurves { pattern: Pattern::Block(4), weights, footing: Footing::default() };
+        let orders = vec![(0..8).collect(), (0..32).collect()];
+        let pricing = Pricing::new(&dense, dense.bind(&sizes), &target, orders, 0, &Quiet).with_masks(&masks);
+        assert_eq!(pricing.whole(), [8, 32, 1, 1, 32, 32]);
+        // `up` is 8 × 20 multiplications and `inner` 20 × 20, unless its branch goes, or both with `o`.
+        for (keep, saved) in [
+            ([8, 20, 1, 1, 8, 16], 0.75 * 160.0 + 0.5 * 400.0),
+            ([8, 20, 0, 1, 8, 16], 0.75 * 160.0),
+            ([8, 20, 1, 0, 8, 16], 0.0),
+            ([6, 20, 1, 1, 8, 32], 0.75 * 120.0),
+        ] {
+            let (masked, plain) = (pricing.price(&keep), pricing.price(&pricing.unmasked(&keep)));
+            assert_eq!(Price { macs: plain.macs - saved, ..plain }, masked, "{keep:?}");
+        }
+        // The groups that `up` reads and makes, and the branches that it lies in or makes the input of.
+        assert!([0, 1, 3].iter().all(|g| pricing.coupled(4).contains(g) && pricing.coupled(*g).contains(&4)));
+        assert_eq!((pricing.inside(2), pricing.inside(3)), (&[5][..], &[1, 2, 4, 5][..]));
     }
 }
