@@ -1,9 +1,11 @@
 //! What the errors of channels and those of masks are worth against each other.
 //!
 //! Both are divergences of the output that one removal makes by itself, but not alike: when channels are probed only what
-//! reads them stands in for them, and when a weight is probed it is re-solved. Recovery then makes good much of the first
-//! and little of the second, and errors of several removals do not simply add up. So a whole plan of each kind is carried
-//! out once, at half the multiplications, and what is left after recovery is divided by what the curves say.
+//! reads them stands in for them, and when a weight is probed it is re-solved. How much of either recovery makes good, and
+//! how errors of several removals add up, differs by kind and by model. So a whole plan of each kind is carried out once, at
+//! half the multiplications, and what is left after recovery is divided by what the curves say. (Of the networks in
+//! `testdata/models`, channels come to 0.27 and masks to 1.14 of it in `glyph-resnet`, to 0.89 and 1.02 in
+//! `glyph-mobilenet`, to 1.25 and 0.89 in `glyph-vit`.)
 
 use super::measure::compared;
 use super::memory::apart;
