@@ -76,5 +76,6 @@ fn curves(groups: &[sparsec_analysis::Group]) -> Curves {
         GroupCurve { id: g.id.clone(), order: (0..units).collect(), counts, error, by_weight: 0 }
     };
     let (schema, concessions) = (Curves::SCHEMA.to_string(), Concessions::default());
-    Curves { schema, samples: None, concessions, groups: groups.iter().map(&mut one).collect(), branches: Vec::new() }
+    let groups = groups.iter().map(&mut one).collect();
+    Curves { schema, samples: None, concessions, groups, branches: Vec::new(), masks: None }
 }

@@ -26,9 +26,9 @@ pub struct WeightCurve {
     pub points: Result<Vec<(f64, f64)>, Unmaskable>,
 }
 
-/// What masking a weight alone is worth: given the model with it, and the mean square that its zeros add to its node's result,
-/// relative to the result's own.
-pub type Probe<'a> = dyn Fn(&Model, f64) -> Result<f64, CalibError> + 'a;
+/// What masking a weight alone is worth: given its name, the model with it, and the mean square that its zeros add to its
+/// node's result, relative to the result's own.
+pub type Probe<'a> = dyn Fn(&str, &Model, f64) -> Result<f64, CalibError> + 'a;
 
 /// Curves of all weights of `model` that could be masked, from the statistics of its own activations: one walk, in which
 /// the closed form gives the whole curve of a weight, up to a factor, and one `probe` at the share `density` the factor. Of
@@ -105,6 +105,7 @@ fn curve(
     let mut alone = model.clone();
     subject.write(&mut alone, &maps.iter().collect::<Vec<_>>())?;
     let relative = choice.error / choice.explained.max(f64::MIN_POSITIVE);
-    let worth = probe(&alone, relative)? / choice.error.max(f64::MIN_POSITIVE);
+    let weight = &model.graph.value(subject.value).name;
+    let worth = probe(weight, &alone, relative)? / choice.error.max(f64::MIN_POSITIVE);
     Ok(Ok(choice.curve.into_iter().map(|(share, error)| (share, error * worth)).collect()))
 }

@@ -49,7 +49,7 @@ fn fixtures_are_masked_as_in_their_snapshots() {
         let options = RecoverOptions::default();
         let (pattern, density) = (masks[0].pattern, masks[0].density);
         let found = with_samples(&dense, &Default::default(), (2, options), |cx| {
-            curves(cx, &dense, (pattern, density), &|_, e| Ok(e)).expect("the model runs")
+            curves(cx, &dense, (pattern, density), &|_, _, e| Ok(e)).expect("the model runs")
         });
         let mut out = String::new();
         for c in found {

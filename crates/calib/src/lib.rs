@@ -12,6 +12,7 @@ pub mod metric;
 mod normalised;
 mod rank;
 mod sensitivity;
+mod suffix;
 mod weight;
 
 pub use bias::{Bias, bias_of, read_bias, set_own_constant, write_bias};
@@ -21,4 +22,5 @@ pub use gram::{Gram, Passes, grams, rows};
 pub use linear::Linear;
 pub use rank::{Ranking, rank};
 pub use sensitivity::{Known, Probe, Reference, Sensitivity, Trial, sensitivity};
+pub use suffix::Prefix;
 pub use weight::{Weight, compensate, unit_norms};

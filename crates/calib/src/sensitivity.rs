@@ -6,7 +6,7 @@
 
 use crate::bias::{read_bias, set_own_constant, write_bias};
 use crate::normalised::rescale;
-use crate::{CalibError, Consumer, Gram, Linear, Other, Ranking, compensate};
+use crate::{CalibError, Consumer, Gram, Linear, Other, Prefix, Ranking, compensate};
 use rayon::prelude::*;
 use sparsec_analysis::{BranchId, Channels, Removal};
 use sparsec_ir::{Facts, Model, OpTable, Tensor, TensorError, ValueId};
@@ -178,6 +178,8 @@ pub struct Reference {
     /// Outputs of each run.
     runs: Vec<Vec<Tensor>>,
     outputs: Vec<Output>,
+    /// What changed models need not compute again.
+    prefix: Option<Prefix>,
 }
 
 /// How one output is compared.
@@ -200,7 +202,11 @@ impl Reference {
     pub fn new(runs: Vec<Vec<Tensor>>) -> Result<Self, TensorError> {
         let outputs =
             (0..runs.first().map_or(0, Vec::len)).map(|at| Output::of(&runs, at)).collect::<Result<_, _>>()?;
-        Ok(Self { runs, outputs })
+        Ok(Self { runs, outputs, prefix: None })
+    }
+    /// The same, for models that are edited copies of the dense one: they are run from where they differ.
+    pub fn with_prefix(self, prefix: Prefix) -> Self {
+        Self { prefix: Some(prefix), ..self }
     }
     /// Divergence of the outputs of `model` on the `inputs` of the runs.
     pub fn divergence_of(
@@ -209,6 +215,8 @@ impl Reference {
         model: &Model,
         inputs: &[Vec<Tensor>],
     ) -> Result<f64, CalibError> {
+        let part = self.prefix.as_ref().map(|p| p.suffix(model)).transpose()?.flatten();
+        let (model, inputs) = part.as_ref().map_or((model, inputs), |(part, fed)| (part, fed.as_slice()));
         let sessions = Sessions::load(runtime, model, inputs)?;
         let mut far = vec![0.0; self.outputs.len()];
         for (run, inputs) in inputs.iter().enumerate() {

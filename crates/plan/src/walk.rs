@@ -12,7 +12,7 @@ const NEIGHBOURS: usize = 16;
 /// Prices that trying other starts may take.
 const RECONSIDER_PRICES: u64 = 100_000;
 /// Units of a curve by which an exchange moves a group at most.
-const EXCHANGED: usize = 2;
+const EXCHANGED: usize = 4;
 /// Error that a jump counts for at least: prefers a large saving among cuts that cost (nearly) nothing.
 const FREE: f64 = 1e-9;
 
@@ -295,6 +295,7 @@ impl<'a> Walk<'a> {
             let mut other = Walk { locked: Some(g), asked: 0, ..start.clone() };
             other.descend()?;
             other.climb()?;
+            other.exchange()?;
             self.asked += other.asked;
             if (other.excess(), other.error()) < (self.excess(), self.error()) {
                 *self = Walk { asked: self.asked, locked: None, ..other };

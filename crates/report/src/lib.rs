@@ -20,6 +20,6 @@ pub use error::ReportError;
 pub use evaluation::{ClassCompared, Compared, Ends, Evaluation, Part};
 pub use html::page;
 pub use report::{
-    Better, Branch, Frozen, Group, Input, Interval, Limit, Mask, Memory, Metric, Moment, Node, Prunable, Report,
-    RuntimeUse, SCHEMA, Side, TargetInfo, Tool,
+    Better, Branch, Frozen, Group, Input, Interval, Limit, Mask, Memory, Metric, Moment, Node, NonzeroMacs, Prunable,
+    Report, RuntimeUse, SCHEMA, Side, TargetInfo, Tool,
 };

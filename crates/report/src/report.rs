@@ -37,6 +37,9 @@ pub struct Report {
     /// Weights that were looked at for masks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masks: Vec<Mask>,
+    /// Multiply-accumulates that are not by zero, where weights are masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonzero_macs: Option<NonzeroMacs>,
     /// How much of the model any plan could cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prunable: Option<Prunable>,
@@ -267,6 +270,15 @@ pub struct Mask {
     pub error: Option<f64>,
     /// Why this much.
     pub why: String,
+}
+
+/// Multiply-accumulates that a kernel would do that skips the zeros of masks. No other figure counts these as a saving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NonzeroMacs {
+    /// Of the model as it came in.
+    pub before: u64,
+    /// Of the model as it went out.
+    pub after: u64,
 }
 
 /// Shares of the canonical model that sit in channels that can leave, from 0 to 1.

@@ -2,7 +2,8 @@
 
 use sparsec_report::{
     Better, Branch, ClassCompared, Compared, Ends, Evaluation, Frozen, Group, Input, Interval, Limit, Mask, Memory,
-    Metric, Moment, Node, Part, Prunable, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+    Metric, Moment, Node, NonzeroMacs, Part, Prunable, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool,
+    page,
 };
 use sparsec_testkit::snapshot;
 
@@ -101,6 +102,7 @@ fn sample() -> Report {
             dropped: true,
             why: "without it the output's divergence is 3.10e-2 higher".to_string(),
         }],
+        nonzero_macs: Some(NonzeroMacs { before: 1_000, after: 600 }),
         masks: vec![Mask {
             weight: "conv2.w".to_string(),
             title: "conv2".to_string(),

@@ -102,6 +102,14 @@ pub(crate) enum CliError {
         /// Form that it states.
         found: String,
     },
+    /// Curves without those of masks under a pattern.
+    #[error("`{}` has no curves of masks {pattern}", path.display())]
+    NoMaskCurves {
+        /// The file.
+        path: PathBuf,
+        /// The pattern.
+        pattern: sparsec_plan::Pattern,
+    },
     /// A plan for another model.
     #[error("the plan `{}` is for a model file with SHA-256 `{planned}`, and `{}` has `{found}`", plan.display(), model.display())]
     OtherModel {
@@ -325,7 +333,7 @@ impl CliError {
             Self::Text { .. } => "S0107",
             Self::SlotForm { .. } | Self::NoValue { .. } | Self::NoSlot { .. } => "S0304",
             Self::OtherModel { .. } => "S0403",
-            Self::NoCurves { .. } | Self::CurveForm { .. } => "S0404",
+            Self::NoCurves { .. } | Self::CurveForm { .. } | Self::NoMaskCurves { .. } => "S0404",
             Self::Unmet { .. } => "S0405",
             Self::Unequal { .. } | Self::NotCompared | Self::NotMasked { .. } | Self::Foreign { .. } => "S0406",
             Self::Report { .. } => "S0701",
@@ -370,6 +378,9 @@ impl CliError {
             Self::IsFolder { .. } => Some("name a file in it".into()),
             Self::IsDevice { .. } => Some("name a file that may be replaced".into()),
             Self::OtherFamily { .. } => Some("the order is MODEL PRUNED: the dense model first".into()),
+            Self::NoMaskCurves { pattern, .. } => {
+                Some(format!("measure them with `sparsec sensitivity --mask {pattern}`"))
+            }
             Self::CurveForm { .. } => Some("measure them again with `sparsec sensitivity`".into()),
             Self::Unmet { .. } => Some("the plan is the cheapest there is; relax the limits, or see `sparsec inspect` for what is frozen".into()),
             Self::NoValue { into: Some(node), .. } => Some(format!("it was merged into `{node}`")),

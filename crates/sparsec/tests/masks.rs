@@ -85,3 +85,62 @@ fn masks_that_do_not_fit_are_refused() {
     let args = ["compile", &m, "-o", text(&folder), "--data", text(&data), "--mask", "5"];
     fails(&args, 2, "a pattern is `1x1`, `4x1` or `8x1`");
 }
+
+#[test]
+fn channels_and_masks_share_a_limit_that_counts_what_is_not_by_zero_and_no_other_does() {
+    let dir = TempDir::new().unwrap();
+    let (m, data) = (model("tiny_cnn.onnxtxt"), samples(&dir));
+    let compiled = |name: &str, limit: [&str; 2]| {
+        let out = dir.path().join(name);
+        let args = ["compile", &m, "-o", text(&out), "--data", text(&data), "--mask", "4x1", "--json"];
+        (json(&[&args[..], &limit].concat()), out)
+    };
+    let (joint, out) = compiled("macs", ["--max-macs", "45%"]);
+    let figure = |of: &serde_json::Value| of.as_f64().unwrap();
+    let (before, after) = (figure(&joint["nonzero_macs"]["before"]), figure(&joint["nonzero_macs"]["after"]));
+    assert!(after <= 0.45 * before && after > 0.43 * before && figure(&joint["after"]["macs"]) > after, "{joint}");
+    assert_eq!((&joint["limits"][0]["met"], before), (&true.into(), figure(&joint["before"]["macs"])));
+    assert!(joint["notes"].to_string().contains("the limit on multiply-accumulates alone counts them"), "{joint}");
+    // The same channels without zeros take the same time and memory.
+    let plan = std::fs::read_to_string(out.join("plan.yaml")).unwrap();
+    let mut bare = sparsec_plan::Plan::parse(&plan).unwrap();
+    bare.masks.clear();
+    let (bare, cut) = (file(&dir, "bare.yaml", &bare.to_yaml().unwrap()), dir.path().join("cut.onnx"));
+    json(&["apply", &m, "--plan", text(&bare), "-o", text(&cut), "--data", text(&data), "--json"]);
+    let estimated = |path: &Path| json(&["estimate", text(path), "--json"])["latency_ms"].clone();
+    assert_eq!(estimated(&cut), estimated(&out.join("model.onnx")));
+    let made = out.join("model.onnx");
+    assert_eq!(json(&["verify", &m, text(&made), "--plan", text(&out.join("plan.yaml")), "--json"])["equal"], true);
+
+    let (quick, _) = compiled("latency", ["--max-latency", "90%"]);
+    assert!(quick["masks"].is_null() && quick["notes"].to_string().contains("no weight is masked"), "{quick}");
+}
+
+#[test]
+fn curves_of_masks_are_told_and_planned_from() {
+    let dir = TempDir::new().unwrap();
+    let (m, data) = (model("tiny_cnn.onnxtxt"), samples(&dir));
+    let (curves, plan) = (dir.path().join("curves.json"), dir.path().join("plan.yaml"));
+    let args = ["sensitivity", &m, "--data", text(&data), "-o", text(&curves), "--mask"];
+    let told = json(&[&args[..], &["4x1", "--json"]].concat());
+    let weights = told["masks"]["weights"].as_array().unwrap();
+    let falls = |w: &serde_json::Value| {
+        let error: Vec<f64> = w["error"].as_array().unwrap().iter().map(|e| e.as_f64().unwrap()).collect();
+        error.len() == 32 && error.windows(2).all(|e| e[0] >= e[1]) && error[31] == 0.0
+    };
+    assert!(weights.len() == 4 && weights.iter().all(falls), "{told}");
+    assert!(told["passes"].as_f64().unwrap() > 1.0, "{told}");
+    let planned = |mask: &[&str]| {
+        let args = ["plan", &m, "--curves", text(&curves), "--max-macs", "45%", "-o", text(&plan), "--json"];
+        json(&[&args[..], mask].concat())
+    };
+    let (joint, channels) = (planned(&["--mask", "4x1"]), planned(&[]));
+    assert!(!joint["masks"].as_array().unwrap().is_empty() && channels["masks"].is_null(), "{joint}");
+    let params = |p: &serde_json::Value| p["after"]["params"].as_f64().unwrap();
+    assert!(params(&joint) >= params(&channels));
+    let other = ["plan", &m, "--curves", text(&curves), "--max-macs", "45%", "-o", text(&plan), "--mask", "2:4"];
+    fails(&other, 3, "error[S0404]");
+
+    let refused = json(&[&args[..], &["32x1", "--json"]].concat());
+    assert!(refused["masks"]["weights"].to_string().contains("fewer than a block of 32"), "{refused}");
+}

@@ -20,7 +20,7 @@ use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
     COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, NOT_FINITE, Prepared, Pricing, Samples,
-    compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
+    Stays, compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
     run as run_model, says_of_listed, weight_bytes,
 };
 use sparsec_analysis::Removal;
@@ -28,7 +28,7 @@ use sparsec_calib::metric::{Metric, Scored};
 use sparsec_cost::{Target, params};
 use sparsec_ir::{Facts, Model};
 use sparsec_passes::remove::mask;
-use sparsec_plan::{Evaluate, Limit, LimitKind, Plan, Price};
+use sparsec_plan::{Evaluate, Limit, LimitKind, Pattern, Plan, Price};
 use sparsec_report::Evaluation;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -43,6 +43,7 @@ Examples:
   sparsec compile model.onnx -o out --target generic-x86 --data calib.npz --scale 1/255 --max-macs 50%
   sparsec compile model.onnx -o out --target my-board.yaml --data calib.npz --eval val.npz --metric top1 \\
       --max-memory 64MiB --max-drop 1.0
+  sparsec compile model.onnx -o out --data calib.npz --max-macs 50% --mask 4x1      # channels and masks in one plan
   sparsec compile model.onnx -o out --data calib.npz --max-macs 80% --mask 4x1 --mask-density 63%
   sparsec compile model.onnx -o out --random-plan 7 --keep 0.7      # no data: does removal work on this model?")]
 pub(crate) struct CompileArgs {
@@ -125,7 +126,7 @@ pub(crate) fn run(
     talk: Talk,
 ) -> Result<Exit, CliError> {
     let started = Instant::now();
-    if !args.cuts() && args.masks.wanted().is_none() && args.random_plan.is_none() {
+    if !args.cuts() && args.masks.given(false).is_none() && args.random_plan.is_none() {
         return Err(CliError::NoLimit);
     }
     output::expect_folder(&args.output)?;
@@ -280,6 +281,7 @@ impl Job<'_> {
             runtime: self.runtime.as_ref(),
             samples: &samples,
             target: self.target,
+            masks: args.masks.planned(args.cuts()),
         };
         // Before what takes long: its samples may be of no use.
         let yardstick = Yardstick::open(self)?;
@@ -292,9 +294,13 @@ impl Job<'_> {
                 Some(curves) => decide(self.dense, curves, &pricing, limits)?,
                 None => Decision::whole(self.dense, &pricing),
             };
-            let (cut, masks) = self.carried_out(&decision.removal, &samples)?;
+            let wanted = self.masks(&decision, &pricing, limits);
+            let (cut, masks) = self.carried_out(&decision.removal, wanted, &samples)?;
             let scores = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
-            let written = price_of_written(self, &facts, &cut.model, limits)?;
+            let mut written = price_of_written(self, &facts, &cut.model, limits)?;
+            if what.masks.is_some() {
+                written.macs -= masks.as_ref().map_or(0.0, |m| m.saved(&cut.masks));
+            }
             Ok(Attempt { decision, cut, masks, scores, written })
         };
         let drop = |a: &Attempt| match (&yardstick, &a.scores) {
@@ -326,9 +332,10 @@ impl Job<'_> {
         let names = Names::of(graph);
         warnings.extend(names.uncounted(self.dense, &facts));
         warnings.extend(names.not_solved(graph, &best.cut.recovered));
-        if let Some(why) = nothing_to_cut(self.dense).filter(|_| args.cuts()) {
+        let cuts = args.cuts() && best.decision.plan.masks.is_empty();
+        if let Some(why) = nothing_to_cut(self.dense).filter(|_| cuts) {
             warnings.push(why);
-        } else if args.cuts() && best.decision.removal.is_empty() {
+        } else if cuts && best.decision.removal.is_empty() {
             let why = if met && !limits.is_empty() {
                 "the limits hold without"
             } else {
@@ -336,6 +343,7 @@ impl Job<'_> {
             };
             warnings.push(format!("nothing was cut: {why}"));
         }
+        let joint = what.masks.is_some();
         let mut files = models;
         let evaluation = |set: &EvalSet| match args.eval.len() {
             1 => ("evaluation".to_string(), set.path.clone()),
@@ -353,9 +361,15 @@ impl Job<'_> {
         let mut decision = best.decision;
         if let Some(found) = &best.masks {
             decision.plan.masks = masks::planned(found, &best.cut);
-            let (note, warning) = masks::told(found, &self.target.name);
+            let (note, warning) = masks::told(found, &self.target.name, joint);
             notes.push(note);
             warnings.extend(warning);
+        }
+        if joint && decision.plan.masks.is_empty() {
+            notes.push(
+                "no weight is masked: zeros save multiply-accumulates only, and the limits hold at less loss without"
+                    .to_string(),
+            );
         }
         let outcome = Outcome {
             decision,
@@ -380,15 +394,35 @@ impl Job<'_> {
         let groups = &self.dense.channels.groups;
         let own = || groups.iter().map(|g| (0..g.units.len() as u32).collect()).collect();
         let orders = curves.map_or_else(own, Curves::orders);
-        Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch)
+        let plain =
+            Pricing::new(self.dense, facts.clone(), self.target, orders, self.source.stored_bytes(), self.watch);
+        match curves.and_then(|c| c.masks.as_ref()) {
+            Some(masks) => plain.with_masks(masks),
+            None => plain,
+        }
     }
 
-    /// The model without what leaves, and with masks where they are wanted: these are spread over the weights by what they
-    /// cost in the model without what leaves.
-    fn carried_out(&self, removal: &Removal, samples: &Samples) -> Result<(Cut, Option<MaskDecision>), CliError> {
+    /// Masks that are wanted of the model that a decision leaves. Where they were planned, so many multiplications stay as
+    /// the limits allow.
+    fn masks(&self, decision: &Decision, pricing: &Pricing, limits: &[Limit]) -> Option<(Pattern, Stays)> {
+        let (asked, limited) = (self.args.masks, self.args.cuts());
+        let given = || asked.given(limited).map(|(pattern, share)| (pattern, Stays::Share(share)));
+        let Some(pattern) = asked.planned(limited) else { return given() };
+        let limit = limits.iter().find(|l| l.kind == LimitKind::Macs).filter(|_| !decision.plan.masks.is_empty())?;
+        Some((pattern, Stays::Macs(limit.at_most, pricing.density(&decision.keep))))
+    }
+
+    /// The model without what leaves, and with masks: these are spread over the weights by what they cost in the model
+    /// without what leaves.
+    fn carried_out(
+        &self,
+        removal: &Removal,
+        masks: Option<(Pattern, Stays)>,
+        samples: &Samples,
+    ) -> Result<(Cut, Option<MaskDecision>), CliError> {
         let (dense, runtime, watch) = (self.dense, self.runtime.as_ref(), self.watch);
         let bare = cut_and_recover(dense, removal, &[], runtime, samples, watch)?;
-        let Some(wanted) = self.args.masks.wanted() else { return Ok((bare, None)) };
+        let Some(wanted) = masks else { return Ok((bare, None)) };
         let masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
         let cut = cut_and_recover(dense, removal, &masks.plans(), runtime, samples, watch)?;
         Ok((cut, Some(masks)))

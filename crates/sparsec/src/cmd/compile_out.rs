@@ -18,7 +18,7 @@ use sparsec_cost::{Estimate, estimate, params};
 use sparsec_ir::{Facts, Model};
 use sparsec_plan::{Limit, LimitKind, Price};
 use sparsec_report::{
-    Better, Evaluation, Input, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
+    Better, Evaluation, Input, NonzeroMacs, Report, ReportError, RuntimeUse, SCHEMA, Side, TargetInfo, Tool, page,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,6 +53,8 @@ struct Result_ {
     evaluations: Vec<Evaluation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     masks: Vec<sparsec_report::Mask>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonzero_macs: Option<NonzeroMacs>,
     verify: Option<VerifyJson>,
     notes: Vec<String>,
     warnings: Vec<String>,
@@ -129,6 +131,7 @@ pub(super) fn write(job: &Job, outcome: &Outcome) -> Result<(), CliError> {
         limits: outcome.limits.iter().map(sparsec_report::Limit::from).collect(),
         evaluations: outcome.evaluations.clone(),
         masks: report.masks.clone(),
+        nonzero_macs: report.nonzero_macs,
         verify: outcome.verdict.map(|v| VerifyJson {
             equal: v.equal(),
             max_abs_error: v.max_abs_error,
@@ -277,6 +280,7 @@ fn report(
         groups,
         branches: record::branches(job.dense, &outcome.decision, outcome.measured, &outcome.facts),
         masks: outcome.masks.as_ref().map_or_else(Vec::new, |m| masks::rows(m, &outcome.cut)),
+        nonzero_macs: nonzero(outcome, before, after),
         prunable: Some(record::prunable(job.dense, &outcome.facts)),
         frozen: record::frozen(job.dense, &outcome.facts),
         inputs: outcome
@@ -289,6 +293,12 @@ fn report(
     }
 }
 
+/// Multiplications that are not by zero, where weights are masked.
+fn nonzero(outcome: &Outcome, before: &Estimate, after: &Estimate) -> Option<NonzeroMacs> {
+    let saved = outcome.masks.as_ref()?.saved(&outcome.cut.masks);
+    Some(NonzeroMacs { before: before.macs, after: after.macs.saturating_sub(saved.ceil() as u64) })
+}
+
 fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), outputs: &[String]) -> String {
     let ratio = |a: f64, b: f64| format!("{:.1} %", 100.0 * b / a.max(f64::MIN_POSITIVE));
     let mut rows = Vec::new();
@@ -299,6 +309,9 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
     match before.macs {
         0 => row("MACs", "–".to_string(), "–".to_string(), String::new()),
         _ => row("MACs", count(before.macs), count(after.macs), ratio(before.macs as f64, after.macs as f64)),
+    }
+    if let Some(m) = nonzero(outcome, before, after) {
+        row("MACs that are not by zero", count(m.before), count(m.after), ratio(m.before as f64, m.after as f64));
     }
     row("parameters", count(before.params), count(after.params), ratio(before.params as f64, after.params as f64));
     let (a, b) = (before.file_bytes, after.file_bytes);

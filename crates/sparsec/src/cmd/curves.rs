@@ -8,9 +8,11 @@ use crate::record::LockedFile;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
 use sparsec::drive::{
-    BranchCurve, Concessions, Curves, GroupCurve, Known, Nothing, Observer, Prepared, Samples, Sampling, measure,
+    BranchCurve, Concessions, Curves, Footing, GroupCurve, Known, MaskCurves, MaskErrors, Nothing, Observer, Prepared,
+    Samples, Sampling, measure, measure_masks,
 };
 use sparsec_cost::Target;
+use sparsec_plan::Pattern;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,10 +36,13 @@ pub(crate) struct Measurement<'a> {
     pub(crate) runtime: &'a dyn Runtime,
     pub(crate) samples: &'a Samples,
     pub(crate) target: &'a Target,
+    /// Where zeros may lie, if their curves are wanted.
+    pub(crate) masks: Option<Pattern>,
 }
 
 impl Measurement<'_> {
-    /// Hash of all that, and of the program itself; `None` where the program cannot be read.
+    /// Hash of all that but the pattern, under which masks are kept, and of the program itself; `None` where the program
+    /// cannot be read.
     fn key(&self) -> Result<Option<String>, CliError> {
         let Some(program) = std::env::current_exe().ok().and_then(|p| sha256_of(&p).ok()) else { return Ok(None) };
         let mut lines = vec![
@@ -59,29 +64,42 @@ impl Measurement<'_> {
 
 /// Measures the curves, with what an earlier run of the same measurement left in the file `store`.
 pub(crate) fn measured(what: &Measurement, store: &Path, watch: &Watch) -> Result<Curves, CliError> {
-    let run = |known: &dyn Known| -> Result<Curves, CliError> {
-        Ok(measure(what.dense, what.runtime, what.samples, what.target, known, watch)?)
+    let store = what.key()?.map(|key| Store::open(store, key));
+    let known: &dyn Known = store.as_ref().map_or(&Nothing, |s| s);
+    let done = kept(what, store.as_ref(), known, watch);
+    if let (Err(e), Some(store)) = (&done, &store)
+        && matches!(e, CliError::Drive(d) if d.is_interruption())
+    {
+        // What ended the run is worth more to the user than that this failed, too.
+        let _ = store.save();
+    }
+    done
+}
+
+/// What is stored, and else measured and stored.
+fn kept(what: &Measurement, store: Option<&Store>, known: &dyn Known, watch: &Watch) -> Result<Curves, CliError> {
+    let stored = store.and_then(|s| s.curves(&what.dense.concessions)).filter(|c| c.check(what.dense).is_ok());
+    let again =
+        |path: &Path| watch.note(&format!("curves are those that an earlier run measured (`{}`)", path.display()));
+    if let (Some(_), Some(store)) = (&stored, store) {
+        again(&store.path);
+    }
+    let mut curves = match stored {
+        Some(curves) => curves,
+        None => {
+            let curves = measure(what.dense, what.runtime, what.samples, what.target, known, watch)?;
+            store.map_or(Ok(()), |s| s.finish(&curves))?;
+            curves
+        }
     };
-    let Some(key) = what.key()? else { return run(&Nothing) };
-    let store = Store::open(store, key);
-    let concessions = &what.dense.concessions;
-    if let Some(curves) = store.curves(concessions).filter(|c| c.check(what.dense).is_ok()) {
-        watch.note(&format!("curves are those that an earlier run measured (`{}`)", store.path.display()));
-        return Ok(curves);
+    let Some(pattern) = what.masks else { return Ok(curves) };
+    curves.masks = store.and_then(|s| s.masks(pattern));
+    if curves.masks.is_none() || curves.check(what.dense).is_err() {
+        let (with, on) = ((what.runtime, what.target), (what.samples, known));
+        curves = measure_masks(what.dense, &curves, pattern, with, on, watch)?;
+        store.iter().zip(&curves.masks).try_for_each(|(s, m)| s.finish_masks(m))?;
     }
-    match run(&store) {
-        Ok(curves) => {
-            store.finish(&curves)?;
-            Ok(curves)
-        }
-        Err(e) => {
-            if matches!(&e, CliError::Drive(d) if d.is_interruption()) {
-                // What ended the run is worth more to the user than that this failed, too.
-                let _ = store.save();
-            }
-            Err(e)
-        }
-    }
+    Ok(curves)
 }
 
 /// The file's contents. Errors stand there by their bits: a decimal number may come back as its neighbour.
@@ -98,6 +116,25 @@ struct Stored {
     curves: Vec<StoredCurve>,
     /// Errors of the branches, in the model's order.
     branches: Vec<(String, u64)>,
+    /// Curves of weights by pattern.
+    masks: BTreeMap<String, StoredMasks>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMasks {
+    weights: Vec<StoredMask>,
+    /// Of channels, and of masks.
+    footing: [u64; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMask {
+    weight: String,
+    counts: Vec<u32>,
+    error: Vec<u64>,
+    why: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,8 +177,38 @@ impl Store {
             let (schema, samples, concessions) = (Curves::SCHEMA.to_string(), s.samples.clone(), concessions.clone());
             let (groups, branches) = (s.curves.iter().map(curve).collect(), s.branches.iter().map(branch).collect());
             let measured = !s.curves.is_empty() || !s.branches.is_empty();
-            measured.then_some(Curves { schema, samples, concessions, groups, branches })
+            measured.then_some(Curves { schema, samples, concessions, groups, branches, masks: None })
         })
+    }
+    fn masks(&self, pattern: Pattern) -> Option<MaskCurves> {
+        let one = |m: &StoredMask| MaskErrors {
+            weight: m.weight.clone(),
+            counts: m.counts.clone(),
+            error: m.error.iter().map(|bits| f64::from_bits(*bits)).collect(),
+            why: m.why.clone(),
+        };
+        self.with(|(s, _)| {
+            let stored = s.masks.get(&pattern.to_string())?;
+            let [channels, masks] = stored.footing.map(f64::from_bits);
+            let weights = stored.weights.iter().map(one).collect();
+            Some(MaskCurves { pattern, weights, footing: Footing { channels, masks } })
+        })
+    }
+    /// Keeps the curves of masks, and the probes no longer.
+    fn finish_masks(&self, masks: &MaskCurves) -> Result<(), CliError> {
+        let one = |m: &MaskErrors| StoredMask {
+            weight: m.weight.clone(),
+            counts: m.counts.clone(),
+            error: m.error.iter().map(|e| e.to_bits()).collect(),
+            why: m.why.clone(),
+        };
+        self.with(|(stored, _)| {
+            stored.probes = BTreeMap::new();
+            let footing = [masks.footing.channels, masks.footing.masks].map(f64::to_bits);
+            let weights = masks.weights.iter().map(one).collect();
+            stored.masks.insert(masks.pattern.to_string(), StoredMasks { weights, footing });
+        });
+        self.save()
     }
     fn save(&self) -> Result<(), CliError> {
         self.with(|(stored, last)| {
@@ -220,7 +287,7 @@ mod tests {
         let none = Concessions::default();
         let branches = vec![BranchCurve { id: "t".into(), error: third }];
         let schema = Curves::SCHEMA.to_string();
-        let curves = Curves { schema, samples: None, concessions: none.clone(), groups, branches };
+        let curves = Curves { schema, samples: None, concessions: none.clone(), groups, branches, masks: None };
         first.finish(&curves).unwrap();
         assert_eq!(
             (open("a").curves(&none), open("b").curves(&none), open("a").error("g", 4)),

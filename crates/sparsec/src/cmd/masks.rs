@@ -15,15 +15,19 @@ pub(crate) struct MaskArgs {
     /// Zero weights in a pattern: `4x1` or `8x1` (outputs in a row that share their zeros), `2:4` (of inputs in a row), `1x1` (any). Samples choose which, and the others are re-solved.
     #[arg(long, value_name = "PATTERN", conflicts_with = "random_plan")]
     mask: Option<Pattern>,
-    /// Share of the multiplications that stay, of all weights that the pattern fits: spread so that least is lost. Without it 50 %, or what the pattern leaves.
+    /// Share of the multiplications that stay, of all weights that the pattern fits: spread so that least is lost. Without it, and with limits, masks are planned together with channels, and a limit on multiply-accumulates counts those that are not by zero; without limits 50 %, or what the pattern leaves.
     #[arg(long, value_name = "SHARE", requires = "mask", value_parser = values::keep)]
     mask_density: Option<f64>,
 }
 
 impl MaskArgs {
-    /// The pattern, and the share that stays; `None` where no masks are wanted.
-    pub(crate) fn wanted(&self) -> Option<(Pattern, f64)> {
-        let pattern = self.mask?;
+    /// The pattern of masks that are planned together with channels, within the limits (`limited`).
+    pub(crate) fn planned(&self, limited: bool) -> Option<Pattern> {
+        self.mask.filter(|_| limited && self.mask_density.is_none())
+    }
+    /// The pattern, and the share that stays of whatever the channels leave; `None` where no such masks are wanted.
+    pub(crate) fn given(&self, limited: bool) -> Option<(Pattern, f64)> {
+        let pattern = self.mask.filter(|_| self.planned(limited).is_none())?;
         Some((pattern, self.mask_density.or(pattern.share()).unwrap_or(0.5)))
     }
 }
@@ -61,15 +65,16 @@ pub(super) fn rows(decision: &MaskDecision, cut: &Cut) -> Vec<Mask> {
     decision.weights.iter().map(row).collect()
 }
 
-/// What of a plan's masks was reached, in words.
-pub(super) fn told(decision: &MaskDecision, target: &str) -> (String, Option<String>) {
+/// What of a plan's masks was reached, in words; `counted` where a limit on multiply-accumulates counts their zeros.
+pub(super) fn told(decision: &MaskDecision, target: &str, counted: bool) -> (String, Option<String>) {
     let masked = decision.plans().len();
     let (pattern, reached) = (decision.pattern, 100.0 * decision.reached());
     let fit = decision.weights.iter().filter(|w| w.error.is_ok()).count();
     let note = format!(
         "{masked} of {} masked {pattern}: {reached:.1} % of the multiplications with the {fit} that the pattern fits are not by zero; zeros \
-         save no time or memory on `{target}`, for which no sparse kernels are known, and no figure counts them",
+         save no time or memory on `{target}`, for which no sparse kernels are known, and {} counts them",
         plural(decision.weights.len(), "weight is", "weights are"),
+        if counted { "the limit on multiply-accumulates alone" } else { "no limit" },
     );
     let missed = decision.reached() > decision.asked + 1e-3;
     let warning =

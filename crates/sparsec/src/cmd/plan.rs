@@ -14,9 +14,9 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{Curves, Decision, DriveError, Pricing, decide};
+use sparsec::drive::{Curves, Decision, DriveError, MaskCurves, Prepared, Pricing, decide};
 use sparsec_cost::Target;
-use sparsec_plan::{Evaluate, LimitKind, Price};
+use sparsec_plan::{Evaluate, LimitKind, MaskPlan, Pattern, Price};
 use std::path::{Path, PathBuf};
 
 /// Decide how many channels each group keeps.
@@ -34,6 +34,10 @@ pub(crate) struct PlanArgs {
     /// Built-in target or target file.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
+    /// Plan masks together with channels: the curves must have been measured with the same `--mask`. A limit on
+    /// multiply-accumulates then counts those that are not by zero.
+    #[arg(long, value_name = "PATTERN")]
+    mask: Option<Pattern>,
     #[command(flatten)]
     sizes: SizeArgs,
     /// File for the plan.
@@ -50,6 +54,9 @@ struct Planned {
     after: Figures,
     /// Limits that do not hold.
     unmet: Vec<&'static str>,
+    /// Weights that are to be partly zero. With curves of masks, multiply-accumulates are those that are not by zero.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    masks: Vec<MaskPlan>,
 }
 
 #[derive(Serialize)]
@@ -72,13 +79,17 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
     output::expect_file(&args.output)?;
     let watch = Watch::new(talk);
     let target = Target::named_or_file(&args.target)?;
-    let curves = read_curves(&args.curves)?;
+    let mut curves = read_curves(&args.curves)?;
+    curves.masks = masks_of(curves.masks.take(), args)?;
     let (source, dense) = open(&args.model, &curves.concessions, global, &watch)?;
     curves.check(&dense)?;
     curves.warnings().iter().for_each(|w| talk.note(w));
     let facts = args.sizes.facts(&dense)?;
-    let pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.stored_bytes(), &watch);
-    let full = dense.whole();
+    let mut pricing = Pricing::new(&dense, facts, &target, curves.orders(), source.stored_bytes(), &watch);
+    if let Some(masks) = &curves.masks {
+        pricing = pricing.with_masks(masks);
+    }
+    let full = pricing.whole();
     let limits = resolve(&args.limits, &pricing.price(&full));
     if limits.is_empty() {
         return Err(CliError::NoLimit);
@@ -93,8 +104,9 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, talk: Talk) -> Result<Exit, 
         before: (&decision.before).into(),
         after: (&decision.after).into(),
         unmet: decision.unmet.iter().map(|k| k.name()).collect(),
+        masks: decision.plan.masks.clone(),
     };
-    talk.result("plan", &planned, &text(&decision, (&full, dense.channels.groups.len()))).map_err(CliError::Stdout)?;
+    talk.result("plan", &planned, &text(&decision, &full, &dense, &curves)).map_err(CliError::Stdout)?;
     if planned.unmet.is_empty() { Ok(Exit::Done) } else { Err(CliError::Unmet { kinds: planned.unmet }) }
 }
 
@@ -108,7 +120,15 @@ fn read_curves(path: &Path) -> Result<Curves, CliError> {
     Ok(curves)
 }
 
-fn text(d: &Decision, (full, groups): (&[u32], usize)) -> String {
+/// The curves of masks that are asked for.
+fn masks_of(found: Option<MaskCurves>, args: &PlanArgs) -> Result<Option<MaskCurves>, CliError> {
+    let Some(pattern) = args.mask else { return Ok(None) };
+    let fits = found.filter(|m| m.pattern == pattern);
+    fits.map(Some).ok_or_else(|| CliError::NoMaskCurves { path: args.curves.clone(), pattern })
+}
+
+fn text(d: &Decision, full: &[u32], dense: &Prepared, curves: &Curves) -> String {
+    let (groups, branches) = (dense.channels.groups.len(), dense.channels.branches.len());
     let figure = |kind: LimitKind, v: f64| match kind {
         LimitKind::Latency => ms(v),
         LimitKind::Memory | LimitKind::Size => bytes(v.round() as u64),
@@ -117,7 +137,11 @@ fn text(d: &Decision, (full, groups): (&[u32], usize)) -> String {
     let row = |kind: LimitKind| {
         let (before, after) = (kind.of(&d.before), kind.of(&d.after));
         let share = format!("{:.1} %", 100.0 * after / before.max(f64::MIN_POSITIVE));
-        vec![kind.name().to_string(), figure(kind, before), figure(kind, after), share]
+        let name = match kind {
+            LimitKind::Macs if curves.masks.is_some() => "macs, not by zero",
+            _ => kind.name(),
+        };
+        vec![name.to_string(), figure(kind, before), figure(kind, after), share]
     };
     let kinds = [LimitKind::Latency, LimitKind::Memory, LimitKind::Macs, LimitKind::Params, LimitKind::Size];
     let rows: Vec<Vec<String>> = kinds.into_iter().map(row).collect();
@@ -129,9 +153,12 @@ fn text(d: &Decision, (full, groups): (&[u32], usize)) -> String {
         plural(groups, "group", "groups"),
         plural(full.iter().take(groups).sum::<u32>() as usize, "unit", "units")
     );
-    if full.len() > groups {
-        let branches = plural(full.len() - groups, "branch", "branches");
-        out += &format!("{} of {branches} dropped\n", d.removal.dropped().len());
+    if branches > 0 {
+        out += &format!("{} of {} dropped\n", d.removal.dropped().len(), plural(branches, "branch", "branches"));
+    }
+    if let Some(masks) = &curves.masks {
+        let weights = plural(masks.weights.len(), "weight", "weights");
+        out += &format!("{} of {weights} masked {}; zeros save no time or memory\n", d.plan.masks.len(), masks.pattern);
     }
     out
 }

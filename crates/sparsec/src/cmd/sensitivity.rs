@@ -15,15 +15,16 @@ use crate::talk::Talk;
 use crate::watch::Watch;
 use clap::Args;
 use serde::Serialize;
-use sparsec::drive::{BranchCurve, Curves, GroupCurve, Prepared};
+use sparsec::drive::{BranchCurve, Curves, GroupCurve, MaskCurves, MaskErrors, Metered, Prepared};
 use sparsec_cost::Target;
+use sparsec_plan::Pattern;
 use std::path::PathBuf;
 
 /// Measure how the output degrades as each group of channels shrinks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  sparsec sensitivity model.onnx --data calib.npz --scale 1/255 -o curves.json")]
+  sparsec sensitivity model.onnx --data calib.npz --scale 1/255 --mask 4x1 -o curves.json")]
 pub(crate) struct SensitivityArgs {
     /// Model to analyse.
     #[arg(value_name = "MODEL")]
@@ -34,6 +35,9 @@ pub(crate) struct SensitivityArgs {
     /// Built-in target or target file: it says which channel counts are worth a look.
     #[arg(long, value_name = "TARGET", default_value = "generic-x86")]
     target: String,
+    /// Also measure what zeros cost: curves of every weight that a pattern fits, such as `4x1` or `2:4`.
+    #[arg(long, value_name = "PATTERN")]
+    mask: Option<Pattern>,
     /// File for the curves.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -48,8 +52,12 @@ struct Measured<'a> {
     output: String,
     /// Samples that were used.
     samples: u64,
+    /// Forward passes over all samples that measuring took; runs of a part of the model count by their MACs.
+    passes: f64,
     groups: &'a [GroupCurve],
     branches: &'a [BranchCurve],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masks: Option<&'a MaskCurves>,
 }
 
 /// Runs the command.
@@ -61,13 +69,15 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     let (source, dense) = open(&args.model, &args.concessions.concessions(), global, &watch)?;
     let samples = args.samples.calibration(&args.data, &dense.model, (runtime.as_ref(), global.threads()), talk)?;
     let models = LockedFile::inputs(&args.model, &source.model, global)?;
+    let metered = Metered::new(runtime.as_ref());
     let what = Measurement {
         dense: &dense,
         models: &models,
         rewrite_limit: None,
-        runtime: runtime.as_ref(),
+        runtime: &metered,
         samples: &samples,
         target: &target,
+        masks: args.mask,
     };
     let partial = args.output.file_name().unwrap_or_default().to_string_lossy();
     let partial = args.output.with_file_name(format!(".{partial}.partial"));
@@ -79,9 +89,15 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
     output::file(&args.output, &json)?;
     // Its contents are in the output now. That it cannot be removed changes nothing.
     let _ = std::fs::remove_file(&partial);
-    let (output, samples) = (args.output.display().to_string(), samples.used());
-    let measured = Measured { output, samples, groups: &curves.groups, branches: &curves.branches };
-    talk.result("sensitivity", &measured, &text(&curves, &dense, &measured.output)).map_err(CliError::Stdout)?;
+    let measured = Measured {
+        output: args.output.display().to_string(),
+        samples: samples.used(),
+        passes: metered.passes(&dense.model, &samples),
+        groups: &curves.groups,
+        branches: &curves.branches,
+        masks: curves.masks.as_ref(),
+    };
+    talk.result("sensitivity", &measured, &text(&curves, &dense, &measured)).map_err(CliError::Stdout)?;
     Ok(Exit::Done)
 }
 
@@ -89,7 +105,7 @@ pub(crate) fn run(args: &SensitivityArgs, global: &Global, talk: Talk) -> Result
 const SHARES: [f64; 3] = [0.75, 0.5, 0.25];
 
 /// Error of every group at three shares, as far as the grid has them: a count stands where it is nearest to, once.
-fn text(curves: &Curves, dense: &Prepared, output: &str) -> String {
+fn text(curves: &Curves, dense: &Prepared, measured: &Measured) -> String {
     let names = Names::of(&dense.model.graph);
     let row = |(c, g): (&GroupCurve, &sparsec_analysis::Group)| {
         let units = f64::from(c.counts.last().copied().unwrap_or(1));
@@ -116,5 +132,41 @@ fn text(curves: &Curves, dense: &Prepared, output: &str) -> String {
     if !rows.is_empty() {
         out += &format!("\n{}", fitted(&[Text("branch"), Text("id"), Number("error without it")], &rows, screen()));
     }
-    format!("{out}\n{output}\n")
+    if let Some(masks) = &curves.masks {
+        out += &format!("\n{}", weights(masks, dense, &names));
+    }
+    let Measured { passes, samples, output, .. } = measured;
+    format!("{out}\nmeasuring took {passes:.1} forward passes over {samples} samples\n\n{output}\n")
+}
+
+/// Error of every weight at three shares that stay, or at that of the pattern; or why it cannot be masked.
+fn weights(masks: &MaskCurves, dense: &Prepared, names: &Names) -> String {
+    let graph = &dense.model.graph;
+    // Under N of M there is one share.
+    let (shares, heads) = match masks.pattern.share() {
+        Some(share) => (vec![share], vec![Number("error")]),
+        None => (SHARES.to_vec(), vec![Number("error at ¾"), Number("error at ½"), Number("error at ¼")]),
+    };
+    let row = |w: &MaskErrors| {
+        let parts = f64::from(w.counts.last().copied().unwrap_or(1));
+        let at = |share: &f64| {
+            let found = w.counts.iter().position(|k| f64::from(*k) == (share * parts).round());
+            found.map_or(String::new(), |at| format!("{:.2e}", w.error[at]))
+        };
+        let mut cells = vec![masks.reader(&dense.model, w).map_or(String::new(), |n| names.node(graph, n))];
+        cells.push(w.weight.clone());
+        cells.extend(shares.iter().map(at));
+        cells.push(w.why.clone().unwrap_or_default());
+        cells
+    };
+    let rows: Vec<Vec<String>> = masks.weights.iter().map(row).collect();
+    let columns = [&[Text("layer"), Text("weight")][..], &heads, &[Text("stays whole because")]].concat();
+    let footing = masks.footing;
+    format!(
+        "{}masks {}; after recovery, half of the MACs costs {:.2} of the sum of errors by channels, {:.2} by masks\n",
+        fitted(&columns, &rows, screen()),
+        masks.pattern,
+        footing.channels,
+        footing.masks
+    )
 }

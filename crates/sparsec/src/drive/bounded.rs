@@ -63,10 +63,9 @@ impl AnySize for Bounded {
     }
 }
 
-/// Bytes of the activations that are alive during the node where these are most, and that node. Values of unknown size
-/// and those inside subgraphs count as nothing.
-fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<NodeId>) {
-    // Sizes are stated rather than bound in what was inferred: some follow from numbers only.
+/// The model for inputs of these shapes. Sizes are stated rather than bound in what was inferred: some follow from numbers
+/// only.
+pub(super) fn sized(model: &Model, inputs: &[Vec<u64>]) -> Model {
     let mut model = model.clone();
     let ports: Vec<ValueId> = model.graph.inputs().collect();
     for (v, given) in ports.into_iter().zip(inputs) {
@@ -74,6 +73,13 @@ fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<Nod
         let dims = given.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
         model.graph.set_type(v, Some(Type::tensor(elem, dims)));
     }
+    model
+}
+
+/// Bytes of the activations that are alive during the node where these are most, and that node. Values of unknown size
+/// and those inside subgraphs count as nothing.
+fn peak(model: &Model, table: &OpTable, inputs: &[Vec<u64>]) -> (u64, Option<NodeId>) {
+    let model = sized(model, inputs);
     let (graph, facts) = (&model.graph, infer(&model, table).facts);
     let order = topological(graph).unwrap_or_default();
     let mut last: IdMap<ValueId, usize> = IdMap::filled(graph.value_bound(), 0);

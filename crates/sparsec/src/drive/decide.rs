@@ -3,8 +3,7 @@
 use super::{Curves, DriveError, Prepared, Pricing};
 use sparsec_analysis::Removal;
 use sparsec_ir::Draw;
-use sparsec_plan::{Evaluate, Plan};
-use sparsec_plan::{Limit, LimitKind, Outcome, Price, search, search_from};
+use sparsec_plan::{Curve, Evaluate, Limit, LimitKind, Outcome, Plan, Price, search, search_from};
 
 /// A decision, with what it costs.
 #[derive(Clone, Debug)]
@@ -37,39 +36,21 @@ const LEAST_ERROR: f64 = 1e-6;
 ///
 /// Fewer multiplications need not take less time: a count that leaves the target's fast path can cost more than it
 /// saves. Where no latency is asked for, a plan must therefore save time too: at least a fifth of what the tightest limit
-/// saves, or where that is out of reach as much as the dense model takes. Of plans whose error is within 5 % of the
-/// least, the fastest is taken; not so where the error is too small to be told from none, or the samples are few. No plan that the cost model finds slower than dense is given.
+/// saves, or where that is out of reach as much as the dense model takes. Multiplications that masks save are not asked to:
+/// zeros take as long as what they stand for, so that it is a fifth of what the channels save without them. Of plans whose
+/// error is within 5 % of the least, the fastest is taken; not so where the error is too small to be told from none, or the
+/// samples are few. No plan that the cost model finds slower than dense is given.
 pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Limit]) -> Result<Decision, DriveError> {
     curves.check(dense)?;
-    let full = dense.whole();
+    let full = pricing.whole();
     let before = pricing.price(&full);
     let table = curves.curves(dense);
-    let and_within = |at_most: f64| {
-        let mut all = limits.to_vec();
-        all.push(Limit { kind: LimitKind::Latency, at_most });
-        all
-    };
-    let within = |at_most: f64| search(&table, &and_within(at_most), pricing);
     let mut best = if limits.iter().any(|l| l.kind == LimitKind::Latency) {
-        within(before.latency_ms)?
+        search(&table, &and_within(limits, before.latency_ms), pricing)?
     } else {
-        let shares = limits.iter().map(|l| l.at_most / l.kind.of(&before).max(f64::MIN_POSITIVE));
-        let saving = 1.0 - shares.fold(1.0, f64::min).max(0.0);
-        let mut found = within((1.0 - LEAST_SHARE_OF_SAVING * saving) * before.latency_ms)?;
-        if !found.unmet.is_empty() {
-            found = within(before.latency_ms)?;
-        }
-        let most = found.error * WORTH_A_FASTER_PLAN;
-        loop {
-            if found.error < LEAST_ERROR || curves.few_samples() {
-                break found;
-            }
-            let faster = search_from(&found.keep, &table, &and_within(FASTER * found.price.latency_ms), pricing)?;
-            if !faster.unmet.is_empty() || faster.error > most || faster.price.latency_ms >= found.price.latency_ms {
-                break found;
-            }
-            found = faster;
-        }
+        let found = in_time(&table, pricing, limits, curves.masks.is_some())?;
+        let blind = curves.few_samples() || found.error < LEAST_ERROR;
+        if blind { found } else { faster(found, &table, pricing, limits)? }
     };
     // The latency that was added is not the user's.
     let asked = |kind: &LimitKind| limits.iter().any(|l| l.kind == *kind);
@@ -79,14 +60,58 @@ pub fn decide(dense: &Prepared, curves: &Curves, pricing: &Pricing, limits: &[Li
     let (keep, unmet) = if slower { (full, limits.iter().map(|l| l.kind).collect()) } else { (keep, unmet) };
     let after = pricing.price(&keep);
     let removal = pricing.removal(&keep);
-    let plan = plan_of(dense, &removal);
+    let mut plan = plan_of(dense, &removal);
+    plan.masks = curves.masks.iter().flat_map(|m| m.plans(&pricing.shares(&keep))).collect();
     Ok(Decision { keep, removal, plan, before, after, unmet })
+}
+
+/// The limits, and one to the time in ms.
+fn and_within(limits: &[Limit], at_most: f64) -> Vec<Limit> {
+    limits.iter().copied().chain([Limit { kind: LimitKind::Latency, at_most }]).collect()
+}
+
+/// A plan within the limits that saves its share of the time, where there is one.
+fn in_time(table: &[Curve], pricing: &Pricing, limits: &[Limit], masks: bool) -> Result<Outcome, DriveError> {
+    let before = pricing.price(&pricing.whole());
+    let within = |at_most: f64| search(table, &and_within(limits, at_most), pricing);
+    let least = |macs: Option<f64>| {
+        let share = |l: &Limit| {
+            let reached = macs.filter(|_| l.kind == LimitKind::Macs).unwrap_or(l.at_most);
+            reached / l.kind.of(&before).max(f64::MIN_POSITIVE)
+        };
+        let saving = 1.0 - limits.iter().map(share).fold(1.0, f64::min).max(0.0);
+        (1.0 - LEAST_SHARE_OF_SAVING * saving) * before.latency_ms
+    };
+    if !masks {
+        let found = within(least(None))?;
+        return Ok(if found.unmet.is_empty() { found } else { within(before.latency_ms)? });
+    }
+    let found = within(before.latency_ms)?;
+    let most = least(Some(pricing.price(&pricing.unmasked(&found.keep)).macs));
+    if found.price.latency_ms <= most {
+        return Ok(found);
+    }
+    let other = within(most)?;
+    Ok(if other.unmet.is_empty() { other } else { found })
+}
+
+/// The fastest plan whose error is not much above that of `found`.
+fn faster(mut found: Outcome, table: &[Curve], pricing: &Pricing, limits: &[Limit]) -> Result<Outcome, DriveError> {
+    let most = found.error * WORTH_A_FASTER_PLAN;
+    loop {
+        let time = found.price.latency_ms;
+        let next = search_from(&found.keep, table, &and_within(limits, FASTER * time), pricing)?;
+        if next.error < LEAST_ERROR || !next.unmet.is_empty() || next.error > most || next.price.latency_ms >= time {
+            return Ok(found);
+        }
+        found = next;
+    }
 }
 
 impl Decision {
     /// All that the model has.
     pub fn whole(dense: &Prepared, pricing: &Pricing) -> Self {
-        let keep = dense.whole();
+        let keep = pricing.whole();
         let price = pricing.price(&keep);
         let removal = Removal::none(&dense.channels);
         Self { keep, plan: plan_of(dense, &removal), removal, before: price, after: price, unmet: Vec::new() }
@@ -100,7 +125,8 @@ fn plan_of(dense: &Prepared, removal: &Removal) -> Plan {
     plan
 }
 
-/// What leaves when each group keeps the first `keep` units of its order, and each branch stays or, at 0, does not.
+/// What leaves when each group keeps the first `keep` units of its order, and each branch stays or, at 0, does not. What
+/// is kept of weights changes nothing.
 pub fn removal_of(dense: &Prepared, orders: &[Vec<u32>], keep: &[u32]) -> Removal {
     let mut removal = Removal::none(&dense.channels);
     for ((group, order), &k) in dense.channels.groups.iter().zip(orders).zip(keep) {
@@ -108,7 +134,7 @@ pub fn removal_of(dense: &Prepared, orders: &[Vec<u32>], keep: &[u32]) -> Remova
             removal.set(group.units[u as usize], true);
         }
     }
-    for (branch, &stays) in keep.iter().skip(orders.len()).enumerate() {
+    for (branch, &stays) in (0..dense.channels.branches.len()).zip(keep.iter().skip(orders.len())) {
         removal.set_branch(branch, stays == 0);
     }
     removal

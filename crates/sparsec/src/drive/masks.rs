@@ -1,12 +1,10 @@
 //! How much of each weight is zero.
 
-use super::cut::{options, progress};
-use super::measure::compared;
+use super::mask_curves::curves_of;
 use super::share::macs_of_node;
-use super::{DriveError, Observer, Prepared, Samples, bound_facts};
+use super::{DriveError, Nothing, Observer, Prepared, Samples};
 use sparsec_ir::{Model, NodeId};
-use sparsec_passes::mask::{Places, Unmaskable, WeightCurve, curves};
-use sparsec_passes::recover::Recovery;
+use sparsec_passes::mask::{Unmaskable, WeightCurve};
 use sparsec_plan::{MaskCurve, MaskPlan, Pattern, allocate};
 use sparsec_runtime::Runtime;
 
@@ -49,6 +47,11 @@ impl MaskDecision {
         };
         some.map(plan).collect()
     }
+    /// Multiplications by zero that the masks of `done` make.
+    pub fn saved(&self, done: &[MaskPlan]) -> f64 {
+        let masked = self.weights.iter().filter(|w| done.iter().any(|m| m.weight == w.weight));
+        masked.map(|w| w.macs as f64 * (1.0 - w.density)).sum()
+    }
     /// Share of the multiplications that stays, of weights that can be masked; 1 where none can.
     pub fn reached(&self) -> f64 {
         let can = || self.weights.iter().filter(|w| w.error.is_ok());
@@ -57,47 +60,48 @@ impl MaskDecision {
     }
 }
 
-/// Spreads `density` of the multiplications over the weights of `model`, the dense one or one cut from it, so that the
-/// divergences of the output that masks of single weights make add up to the least.
+/// How much is to stay.
+#[derive(Clone, Copy, Debug)]
+pub enum Stays {
+    /// This share of the multiplications with weights that can be masked.
+    Share(f64),
+    /// So many multiplications of the whole model, of which weights that can be masked are thought to keep a share.
+    Macs(f64, f64),
+}
+
+/// Spreads what is to stay over the weights of `model`, the dense one or one cut from it, so that the divergences of the
+/// output that masks of single weights make add up to the least.
 pub fn decide_masks(
     dense: &Prepared,
     model: &Model,
-    (pattern, density): (Pattern, f64),
+    (pattern, stays): (Pattern, Stays),
     runtime: &dyn Runtime,
     samples: &Samples,
     watch: &dyn Observer,
 ) -> Result<MaskDecision, DriveError> {
-    let progress = progress(watch, "masks");
-    let cx = Recovery {
-        dense: model,
-        kept: &|_, _| None,
-        masks: &Places::new(),
-        table: &dense.table,
-        runtime,
-        samples: &samples.parts,
-        threads: samples.threads,
-        options: options(dense, samples)?,
-        progress: &progress,
-    };
-    let facts = bound_facts(model, &dense.table, &dense.sizes(1, &dense.sizes_of(&samples.shapes()))?);
-    let all = model.graph.nodes().map(|(id, _)| macs_of_node(model, &dense.table, &facts, id)).sum();
-    let (inputs, reference) = compared((model, &facts), runtime, &samples.parts, samples, all)?;
-    let probe = |alone: &Model, _: f64| reference.divergence_of(runtime, alone, &inputs);
-    let found = curves(&cx, model, (pattern, density), &probe)?;
-    let macs = |c: &WeightCurve| macs_of_node(model, &dense.table, &facts, c.node);
+    let (Stays::Share(probed) | Stays::Macs(_, probed)) = stays;
+    let (found, facts) = curves_of(dense, model, (pattern, probed), runtime, (samples, &Nothing), watch)?;
+    let macs = |node: NodeId| macs_of_node(model, &dense.table, &facts, node) as f64;
     let maskable = found.iter().filter_map(|c| {
         let points = c.points.as_ref().ok()?.clone();
-        Some(MaskCurve { macs: macs(c) as f64, points, fixed: pattern.share().is_some() })
+        Some(MaskCurve { macs: macs(c.node), points, fixed: pattern.share().is_some() })
     });
     let maskable: Vec<MaskCurve> = maskable.collect();
-    let mut shares = allocate(&maskable, density).into_iter().zip(&maskable);
+    let asked = match stays {
+        Stays::Share(share) => share,
+        Stays::Macs(at_most, _) => {
+            let can: f64 = maskable.iter().map(|c| c.macs).sum();
+            let rest = model.graph.nodes().map(|(id, _)| macs(id)).sum::<f64>() - can;
+            ((at_most - rest) / can.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+        }
+    };
+    let mut shares = allocate(&maskable, asked).into_iter().zip(&maskable);
     let weight = |c: WeightCurve| {
-        let macs = macs(&c);
         let (density, error) = match c.points {
             Ok(_) => shares.next().map_or((1.0, Ok(0.0)), |(share, curve)| (share, Ok(curve.error(share)))),
             Err(why) => (1.0, Err(why)),
         };
-        WeightMask { weight: c.weight, node: c.node, macs, density, error }
+        WeightMask { weight: c.weight, node: c.node, macs: macs(c.node) as u64, density, error }
     };
-    Ok(MaskDecision { pattern, asked: density, weights: found.into_iter().map(weight).collect() })
+    Ok(MaskDecision { pattern, asked, weights: found.into_iter().map(weight).collect() })
 }

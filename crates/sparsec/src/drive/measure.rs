@@ -2,13 +2,13 @@
 
 use super::memory::{apart, bound, bytes_of, count, first};
 use super::sampling::{LEAST_SAMPLES, needed, sampling};
-use super::{DriveError, Observer, Prepared, Samples, Sampling};
+use super::{DriveError, MaskCurves, Observer, Prepared, Samples, Sampling};
 use serde::{Deserialize, Serialize};
-use sparsec_analysis::Removal;
-use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Probe, Ranking, Reference, Sensitivity, Trial};
+use sparsec_analysis::{Removal, infer};
+use sparsec_calib::{CalibError, Consumer, Gram, Known, Other, Prefix, Probe, Ranking, Reference, Sensitivity, Trial};
 use sparsec_calib::{consumers, grams, rank, sensitivity, unit_norms};
 use sparsec_cost::{Pricer, Target};
-use sparsec_ir::{Facts, Model, Tensor, ValueId};
+use sparsec_ir::{Facts, Model, OpTable, Tensor, ValueId};
 use sparsec_passes::remove::mask;
 use sparsec_plan::{Concessions, Curve};
 use sparsec_runtime::{Runtime, batches_of_parts, run_each};
@@ -60,6 +60,9 @@ pub struct Curves {
     /// One entry a branch, in the model's order; without any, branches stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<BranchCurve>,
+    /// What zeros in the weights cost; without them, weights stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<MaskCurves>,
 }
 
 impl Curves {
@@ -100,7 +103,7 @@ impl Curves {
             Some(b) if !self.branches.is_empty() => {
                 Err(DriveError::Curves { what: "branch", id: b.id.clone(), why: "is missing" })
             }
-            _ => Ok(()),
+            _ => self.masks.iter().try_for_each(|m| m.check(&dense.model)),
         }
     }
     /// Whether there are fewer samples than the measurements want.
@@ -125,15 +128,18 @@ impl Curves {
     pub fn orders(&self) -> Vec<Vec<u32>> {
         self.groups.iter().map(|g| g.order.clone()).collect()
     }
-    /// Curves for the search: those of the groups, then one for each branch, which has two counts, or one where it was
-    /// not measured.
+    /// Curves for the search: those of the groups; one for each branch, which has two counts, or one where it was not
+    /// measured; and those of the weights that can be masked.
     pub fn curves(&self, dense: &Prepared) -> Vec<Curve> {
         let groups = self.groups.iter().map(|g| Curve::new(g.counts.clone(), g.error.clone()));
         let branch = |at: usize| match self.branches.get(at) {
             Some(b) => Curve::new(vec![0, 1], vec![b.error, 0.0]),
             None => Curve::new(vec![1], vec![0.0]),
         };
-        groups.chain((0..dense.channels.branches.len()).map(branch)).collect()
+        let masks = self.masks.iter().flat_map(MaskCurves::curves);
+        let channels = self.masks.as_ref().map_or(1.0, |m| m.footing.channels);
+        let cut = groups.chain((0..dense.channels.branches.len()).map(branch)).map(|c| c.scaled(channels));
+        cut.chain(masks).collect()
     }
 }
 
@@ -159,11 +165,14 @@ impl Known for Nothing {
     fn found(&self, _: &str, _: u32, _: f64) {}
 }
 
-/// Inputs of some runs, the first of `parts`, and the outputs of `model` on them, which others' are compared with. `macs` are
-/// those of one sample.
+/// Part of the memory that activations may take from which changed models are run.
+const PREFIX: u64 = 8;
+
+/// Inputs of some runs, the first of `parts`, and the outputs of `model` on them, which those of edited copies are compared
+/// with. `macs` are those of one sample.
 pub(super) fn compared(
     (model, bound): (&Model, &Facts),
-    runtime: &dyn Runtime,
+    (runtime, table): (&dyn Runtime, &OpTable),
     parts: &[Vec<Tensor>],
     samples: &Samples,
     macs: u64,
@@ -174,7 +183,11 @@ pub(super) fn compared(
     let inputs = batches_of_parts(model, &some, samples.batch(model, bound))?;
     let reference = Reference::new(run_each(runtime, model, &inputs, samples.threads)?)
         .map_err(|source| CalibError::Activation { value: "output".to_string(), source })?;
-    Ok((inputs, reference))
+    let (used, facts) = (count(&some), infer(model, table).facts);
+    let bytes = |v: ValueId| bytes_of(bound.get(v)).saturating_mul(used);
+    let with = (runtime, samples.threads);
+    let prefix = Prefix::new(with, (model, &facts), &inputs, &bytes, samples.memory / PREFIX)?;
+    Ok((inputs, reference.with_prefix(prefix)))
 }
 
 /// Ranks every group's units and measures its curve; errors that are `known` are taken as they are.
@@ -191,7 +204,7 @@ pub fn measure(
     let (model, facts, channels) = (&dense.model, &dense.facts, &dense.channels);
     let curves = |samples, groups, branches| {
         let (schema, concessions) = (Curves::SCHEMA.to_string(), dense.concessions.clone());
-        Curves { schema, samples, concessions, groups, branches }
+        Curves { schema, samples, concessions, groups, branches, masks: None }
     };
     if channels.groups.is_empty() && channels.branches.is_empty() {
         return Ok(curves(None, Vec::new(), Vec::new()));
@@ -211,7 +224,7 @@ pub fn measure(
     let few = sampling.distinct < most.unwrap_or(0);
     let (fitted, unseen) = if few { apart(&samples.parts) } else { (samples.parts.clone(), samples.parts.clone()) };
 
-    let (inputs, reference) = compared((model, &bound), runtime, &unseen, samples, macs)?;
+    let (inputs, reference) = compared((model, &bound), (runtime, &dense.table), &unseen, samples, macs)?;
 
     let masked = |removal: &Removal| mask(model, facts, channels, removal).map_err(|e| e.to_string());
     let none = BTreeMap::new();

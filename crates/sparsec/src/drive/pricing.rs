@@ -1,13 +1,14 @@
 //! Prices of keep-counts: what the search asks thousands of times.
 
-use super::{Observer, Prepared};
+use super::share::macs_of_node;
+use super::{MaskCurves, Observer, Prepared};
 use sparsec_analysis::{AxisId, AxisOwner, Branch, BranchId, Removal};
 use sparsec_cost::{Pricer, Tally, Target};
 use sparsec_ir::{Dim, Facts, Id, NodeId, ValueId};
 use sparsec_passes::remove::drop_branches;
 use sparsec_plan::{Evaluate, Price};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An axis that can shrink, and how its length follows the counts.
 struct Axis {
@@ -20,6 +21,15 @@ struct Axis {
     plain: bool,
 }
 
+/// A weight that may be masked.
+struct Maskable {
+    node: NodeId,
+    /// Parts of which some stay.
+    parts: u32,
+    /// Branches that it lies in.
+    around: Vec<BranchId>,
+}
+
 /// The plan that was priced last of those that drop the same branches.
 struct Last<'a> {
     pricer: Pricer<'a>,
@@ -29,6 +39,8 @@ struct Last<'a> {
     facts: Facts,
     tally: Tally,
     price: Price,
+    /// Multiply-accumulates with each weight that may be masked, zeros included; none where its node is dropped.
+    macs: Vec<f64>,
 }
 
 /// Sets of dropped branches of which the last plan is remembered: a search goes to and fro between a few.
@@ -45,9 +57,12 @@ pub struct Pricing<'a> {
     axes: Vec<Axis>,
     /// Positions in `axes` of the axes of each group.
     axes_of: Vec<Vec<usize>>,
-    /// Groups and branches that meet each group or branch in a kernel.
+    maskable: Vec<Maskable>,
+    /// Positions in `maskable` of the weights whose nodes touch each value.
+    masked_on: BTreeMap<ValueId, Vec<usize>>,
+    /// Groups, branches and weights that meet each of them in a kernel.
     coupled: Vec<Vec<usize>>,
-    /// Groups and branches inside each group or branch.
+    /// Groups, branches and weights inside each of them.
     inside: Vec<Vec<usize>>,
     /// The one that was asked for last comes last.
     last: RefCell<Vec<Last<'a>>>,
@@ -92,6 +107,8 @@ impl<'a> Pricing<'a> {
             orders,
             axes,
             axes_of,
+            maskable: Vec::new(),
+            masked_on: BTreeMap::new(),
             coupled: Vec::new(),
             inside: inside(dense),
             last: RefCell::default(),
@@ -101,9 +118,60 @@ impl<'a> Pricing<'a> {
         let mut whole = out.without(&BTreeSet::new());
         out.overhead = (file_bytes as f64 - whole.price.size).max(0.0);
         whole.price.size += out.overhead;
-        out.coupled = out.meetings(&whole.pricer);
+        out.coupled = out.meetings(&whole.pricer, &[]);
         out.last.get_mut().push(whole);
         out
+    }
+
+    /// Prices of plans that also mask weights. What they keep of each, in parts as the curves count them, comes behind the
+    /// branches; multiply-accumulates are then those that are not by zero. Nothing else gets less: a kernel that knows of no
+    /// zeros takes the same time and memory.
+    pub fn with_masks(mut self, masks: &MaskCurves) -> Self {
+        let dense = self.dense;
+        let (graph, branches) = (&dense.model.graph, &dense.channels.branches);
+        let found = masks.maskable(&dense.model);
+        for (at, &(_, node, parts)) in found.iter().enumerate() {
+            let around: Vec<BranchId> =
+                (0..branches.len()).filter(|b| branches[*b].nodes.binary_search(&node).is_ok()).collect();
+            around.iter().for_each(|b| self.inside[self.orders.len() + b].push(dense.whole().len() + at));
+            let n = graph.node(node);
+            for v in n.inputs.iter().chain(&n.outputs).flatten() {
+                self.masked_on.entry(*v).or_default().push(at);
+            }
+            self.maskable.push(Maskable { node, parts, around });
+            self.inside.push(Vec::new());
+        }
+        let whole = self.without(&BTreeSet::new());
+        self.coupled = self.meetings(&whole.pricer, &found.iter().map(|f| f.0).collect::<Vec<_>>());
+        *self.last.get_mut() = vec![whole];
+        self
+    }
+
+    /// What a plan keeps that changes nothing.
+    pub fn whole(&self) -> Vec<u32> {
+        let parts = self.maskable.iter().map(|m| m.parts);
+        self.dense.whole().into_iter().chain(parts).collect()
+    }
+
+    /// Share of the multiplications with weights that may be masked that a plan's masks leave; 1 without any.
+    pub fn density(&self, keep: &[u32]) -> f64 {
+        let others = keep.len() - self.maskable.len();
+        let none: Vec<u32> = (0..).zip(keep).map(|(i, k)| if i < others { *k } else { 0 }).collect();
+        let macs = |keep: &[u32]| self.price(keep).macs;
+        let (left, rest, all) = (macs(keep), macs(&none), macs(&self.unmasked(keep)));
+        if all > rest { (left - rest) / (all - rest) } else { 1.0 }
+    }
+
+    /// A plan without its masks.
+    pub fn unmasked(&self, keep: &[u32]) -> Vec<u32> {
+        let parts = self.maskable.iter().map(|m| m.parts);
+        keep.iter().copied().take(keep.len() - self.maskable.len()).chain(parts).collect()
+    }
+
+    /// Share that stays of each weight that may be masked.
+    pub fn shares(&self, keep: &[u32]) -> Vec<f64> {
+        let kept = &keep[self.dense.whole().len()..];
+        kept.iter().zip(&self.maskable).map(|(k, m)| f64::from(*k) / f64::from(m.parts)).collect()
     }
 
     /// The plan that drops some branches and nothing else.
@@ -116,7 +184,15 @@ impl<'a> Pricing<'a> {
         let (keep, facts) = (self.orders.iter().map(|o| o.len() as u32).collect(), self.facts.clone());
         let tally = pricer.tally(&facts);
         let price = price(&pricer.price(&facts), self.overhead);
-        Last { pricer, keep, removal, facts, tally, price }
+        let macs = (0..self.maskable.len()).map(|m| self.macs(m, &removal, &facts)).collect();
+        Last { pricer, keep, removal, facts, tally, price, macs }
+    }
+
+    /// Multiply-accumulates with a weight that may be masked, zeros included.
+    fn macs(&self, at: usize, removal: &Removal, facts: &Facts) -> f64 {
+        let m = &self.maskable[at];
+        let gone = m.around.iter().any(|b| removal.dropped().contains(b));
+        if gone { 0.0 } else { macs_of_node(&self.dense.model, &self.dense.table, facts, m.node) as f64 }
     }
 
     /// What leaves when each group keeps so many of its best units, and each branch stays or not.
@@ -167,17 +243,21 @@ impl<'a> Pricing<'a> {
             }
         }
         last.price = price(&last.pricer.update(&mut last.tally, &last.facts, &changed), self.overhead);
+        for &m in changed.iter().filter_map(|v| self.masked_on.get(v)).flatten() {
+            last.macs[m] = self.macs(m, &last.removal, &last.facts);
+        }
     }
 
-    /// Groups and branches that meet each group or branch in a kernel, ascending.
-    fn meetings(&self, pricer: &Pricer) -> Vec<Vec<usize>> {
+    /// Groups, branches and `weights` that meet each of them in a kernel, ascending.
+    fn meetings(&self, pricer: &Pricer, weights: &[ValueId]) -> Vec<Vec<usize>> {
         let graph = &self.dense.model.graph;
         let node = |n: NodeId| graph.node(n).inputs.iter().chain(&graph.node(n).outputs).flatten().copied();
         // Kernels around the sum may be fused in another way without the term.
         let branch = |b: &Branch| b.nodes.iter().copied().chain([b.sum]).flat_map(node).collect();
         let group = |list: &Vec<usize>| list.iter().map(|a| self.axes[*a].value).collect();
         let branches = self.dense.channels.branches.iter().map(branch);
-        let values: Vec<Vec<ValueId>> = self.axes_of.iter().map(group).chain(branches).collect();
+        let weights = weights.iter().map(|w| vec![*w]);
+        let values: Vec<Vec<ValueId>> = self.axes_of.iter().map(group).chain(branches).chain(weights).collect();
         let kernels = |values: &Vec<ValueId>| values.iter().flat_map(|v| pricer.kernels_on(*v)).copied().collect();
         coupled(&values.iter().map(kernels).collect::<Vec<_>>())
     }
@@ -235,7 +315,8 @@ fn coupled(kernels_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
 
 impl Evaluate for Pricing<'_> {
     fn price(&self, keep: &[u32]) -> Price {
-        let (units, branches) = keep.split_at(self.dense.channels.groups.len());
+        let (units, rest) = keep.split_at(self.dense.channels.groups.len());
+        let (branches, shares) = rest.split_at(self.dense.channels.branches.len());
         let dropped: BTreeSet<BranchId> = (0..branches.len()).filter(|b| branches[*b] == 0).collect();
         let mut all = self.last.borrow_mut();
         let known = all.iter().position(|l| *l.removal.dropped() == dropped).map(|at| all.remove(at));
@@ -244,7 +325,9 @@ impl Evaluate for Pricing<'_> {
         if all.len() == REMEMBERED {
             all.remove(0);
         }
-        let price = last.price;
+        let mut price = last.price;
+        let zeros = |((k, m), macs): ((&u32, &Maskable), &f64)| macs * f64::from(m.parts - k) / f64::from(m.parts);
+        price.macs -= shares.iter().zip(&self.maskable).zip(&last.macs).map(zeros).sum::<f64>();
         all.push(last);
         price
     }
@@ -262,8 +345,9 @@ impl Evaluate for Pricing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drive::{Concessions, Quiet, bound_facts, cut, prepare};
+    use crate::drive::{Concessions, Footing, MaskErrors, Quiet, bound_facts, cut, prepare};
     use sparsec_cost::estimate;
+    use sparsec_plan::Pattern;
     use std::collections::BTreeMap;
 
     /// A branch `o` with another one in it, `i`, and a group of hidden channels in both.
@@ -296,5 +380,37 @@ mod tests {
         }
         assert_eq!([2, 3].map(|b| pricing.inside(b).to_vec()), [vec![], vec![1, 2]]);
         assert!(pricing.coupled(1).contains(&2) && pricing.coupled(2).contains(&3));
+    }
+
+    #[test]
+    fn a_share_of_a_weight_scales_the_multiplications_of_its_node_and_nothing_else() {
+        let none = Concessions::default();
+        let dense = prepare(&sparsec_testkit::model(NESTED), sparsec_ops::table(), None, &none, &Quiet).unwrap();
+        let sizes = dense.sizes(1, &BTreeMap::new()).unwrap();
+        let target = Target::named_or_file("generic-x86").unwrap();
+        let weight = |name: &str, counts: Vec<u32>| MaskErrors {
+            weight: name.to_string(),
+            error: counts.iter().map(|c| f64::from(32 - c)).collect(),
+            counts,
+            why: None,
+        };
+        let weights = vec![weight("up", vec![8, 32]), weight("head", Vec::new()), weight("inner", vec![16, 32])];
+        let masks = MaskCurves { pattern: Pattern::Block(4), weights, footing: Footing::default() };
+        let orders = vec![(0..8).collect(), (0..32).collect()];
+        let pricing = Pricing::new(&dense, dense.bind(&sizes), &target, orders, 0, &Quiet).with_masks(&masks);
+        assert_eq!(pricing.whole(), [8, 32, 1, 1, 32, 32]);
+        // `up` is 8 × 20 multiplications and `inner` 20 × 20, unless its branch goes, or both with `o`.
+        for (keep, saved) in [
+            ([8, 20, 1, 1, 8, 16], 0.75 * 160.0 + 0.5 * 400.0),
+            ([8, 20, 0, 1, 8, 16], 0.75 * 160.0),
+            ([8, 20, 1, 0, 8, 16], 0.0),
+            ([6, 20, 1, 1, 8, 32], 0.75 * 120.0),
+        ] {
+            let (masked, plain) = (pricing.price(&keep), pricing.price(&pricing.unmasked(&keep)));
+            assert_eq!(Price { macs: plain.macs - saved, ..plain }, masked, "{keep:?}");
+        }
+        // The groups that `up` reads and makes, and the branches that it lies in or makes the input of.
+        assert!([0, 1, 3].iter().all(|g| pricing.coupled(4).contains(g) && pricing.coupled(*g).contains(&4)));
+        assert_eq!((pricing.inside(2), pricing.inside(3)), (&[5][..], &[1, 2, 4, 5][..]));
     }
 }
