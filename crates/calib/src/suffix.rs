@@ -6,6 +6,9 @@ use sparsec_runtime::{Runtime, extract, run_each, tap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// A model, and the inputs of each of its runs.
+pub(crate) type Runs = (Model, Vec<Vec<Tensor>>);
+
 /// Activations of a model for the inputs of some runs.
 pub struct Prefix {
     model: Model,
@@ -50,7 +53,7 @@ impl Prefix {
 
     /// What of `changed`, an edited copy of the model, must be run, and the inputs of each run; `None` where it does not
     /// fall apart.
-    pub(crate) fn suffix(&self, changed: &Model) -> Result<Option<(Model, Vec<Vec<Tensor>>)>, CalibError> {
+    pub(crate) fn suffix(&self, changed: &Model) -> Result<Option<Runs>, CalibError> {
         let outputs = changed.graph.outputs();
         let distinct: BTreeSet<ValueId> = outputs.iter().copied().collect();
         let same = self.same(changed);

@@ -61,9 +61,9 @@ impl Instance {
         };
         let coupled = (0..choices).map(meets).collect();
         let mut out = Self { kernels, curves, limits: Vec::new(), stair: 8, coupled };
-        let whole = out.price(&out.curves.iter().map(|c| *c.counts.last().unwrap()).collect::<Vec<_>>());
+        let whole = out.price(&out.curves.iter().map(|c| c.counts.last().copied().unwrap_or(0)).collect::<Vec<_>>());
         out.limits.push(Limit { kind: LimitKind::Macs, at_most: (0.3 + 0.5 * draw.unit()) * whole.macs });
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             out.limits.push(Limit { kind: LimitKind::Latency, at_most: (0.5 + 0.4 * draw.unit()) * whole.latency_ms });
         }
         out
@@ -123,6 +123,8 @@ impl Evaluate for Instance {
 
 /// Instances that are tried.
 const INSTANCES: u64 = 2000;
+/// What the search reaches on them: a change of it is seen here, and may be for the better. The bounds below stay.
+const GAPS: &str = "1994 of 2000 are the best there is; gap: median 0.00 %, 95 % 0.00 %, worst 9.70 % (instance 719)";
 /// By how much the error of the plan that is found may exceed the least.
 const WORST: f64 = 0.1;
 /// Share of the instances in which the plan that is found is the best there is.
@@ -145,14 +147,15 @@ fn the_search_finds_nearly_the_best_of_all_plans() {
     let at = |share: f64| 100.0 * gaps[((gaps.len() - 1) as f64 * share) as usize].0;
     let best = gaps.iter().filter(|g| g.0 < 1e-9).count();
     let worst = gaps[gaps.len() - 1];
-    println!(
-        "{best} of {} plans are the best there is; gap: median {:.2} %, 95 % {:.2} %, worst {:.2} % (instance {})",
+    let told = format!(
+        "{best} of {} are the best there is; gap: median {:.2} %, 95 % {:.2} %, worst {:.2} % (instance {})",
         gaps.len(),
         at(0.5),
         at(0.95),
         100.0 * worst.0,
         worst.1
     );
+    assert_eq!(told, GAPS);
     assert!(worst.0 <= WORST, "{worst:?}");
     assert!(best as f64 >= BEST * gaps.len() as f64, "{best} of {}", gaps.len());
 }
