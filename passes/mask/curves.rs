@@ -97,7 +97,8 @@ fn curve(
 ) -> Result<Result<Vec<(f64, f64)>, Skipped>, RecoverError> {
     let ridge = subject.ridge(cx.options.ridge);
     let equations = observed.equations(subject, ridge);
-    let found = choose(&equations, units, density, WORK, None).and_then(|c| Some((solved(&equations, units, &c.kept)?, c)));
+    let found =
+        choose(&equations, units, density, WORK, None).and_then(|c| Some((solved(&equations, units, &c.kept)?, c)));
     let Some((weights, choice)) = found else { return Ok(Err(Skipped::Singular)) };
     let weights = weights.into_iter().enumerate();
     let maps: Vec<Map> = weights.map(|(g, w)| equations[g].completed(w, &subject.map(g), ridge)).collect();
