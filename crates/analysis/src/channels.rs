@@ -114,6 +114,9 @@ impl Removal {
     /// Marks a unit as leaving or staying.
     pub fn set(&mut self, unit: UnitId, leaves: bool) {
         self.gone[unit as usize] = leaves;
+        if leaves && self.order.contains_key(&unit) {
+            self.order.clear();
+        }
     }
     /// Whether a unit leaves.
     pub fn leaves(&self, unit: UnitId) -> bool {

@@ -7,6 +7,8 @@
 //! which the graph holds (starts, sizes, indices) need no change, and the model computes the same in another order. Axes of
 //! the model's inputs and outputs have no units, so nobody outside sees it.
 //!
+//! Units that leave keep their places, so that of every stretch of an axis as many places stay as slots.
+//!
 //! Orders that are exact make up a group in the sense of algebra: what two of them do one after the other is exact too.
 //! One that moves every unit to the next place, and one that swaps the first two, generate all: only these are tried.
 
@@ -14,7 +16,7 @@ use crate::axes::{AxisId, Slot};
 use crate::channels::{Channels, GroupId, Removal, UnitId};
 use crate::collect::Product;
 use sparsec_ir::{LinkKind, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Why units cannot lie in an order.
@@ -34,25 +36,15 @@ type Held = BTreeMap<AxisId, Vec<u32>>;
 type Pair = (NodeId, &'static str, bool, Slot, Slot);
 
 impl Removal {
-    /// Lets the place of each unit of `places` hold the unit of `units` in the same position, all of one group.
+    /// Lets the places of the units of a group that stay, in the group's order, hold `units`, which are the same ones. A unit
+    /// of them that is made to leave later undoes all orders.
     ///
     /// # Errors
     /// Where that is no order of these units, or not an exact one.
-    pub fn arrange(
-        &mut self,
-        channels: &Channels,
-        group: GroupId,
-        places: &[UnitId],
-        units: &[UnitId],
-    ) -> Result<(), OrderError> {
-        let sorted = |list: &[UnitId]| {
-            let mut out = list.to_vec();
-            out.sort_unstable();
-            out
-        };
-        let (all, held) = (sorted(places), sorted(units));
-        let once = all.windows(2).all(|w| w[0] < w[1]);
-        if all != held || !once || all.iter().any(|u| channels.units[*u as usize].group != group) {
+    pub fn arrange(&mut self, channels: &Channels, group: GroupId, units: &[UnitId]) -> Result<(), OrderError> {
+        let places: Vec<UnitId> = channels.groups[group].units.iter().copied().filter(|u| !self.leaves(*u)).collect();
+        let set = |list: &[UnitId]| list.iter().copied().collect::<BTreeSet<UnitId>>();
+        if places.len() != units.len() || set(&places) != set(units) {
             return Err(OrderError::Units);
         }
         if places != units && !channels.interchangeable(group) {

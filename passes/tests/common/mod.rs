@@ -72,17 +72,17 @@ impl Subject {
         removal
     }
 
-    /// Puts the units of every other group that may change places into a random order.
+    /// Puts the units that stay of every other group that lets them change places into a random order.
     fn disorder(&self, removal: &mut Removal, group: usize, random: &mut Random) {
-        let places = &self.channels.groups[group].units;
         if random.below(2) == 0 || !self.channels.interchangeable(group) {
             return;
         }
-        let mut units = places.clone();
+        let mut units = self.channels.groups[group].units.clone();
+        units.retain(|u| !removal.leaves(*u));
         for i in (1..units.len()).rev() {
             units.swap(i, random.below(i as u64 + 1) as usize);
         }
-        removal.arrange(&self.channels, group, places, &units).expect("they may change places");
+        removal.arrange(&self.channels, group, &units).expect("they may change places");
     }
 
     /// Cuts, verifies, infers and runs; the error says what differs.
