@@ -20,8 +20,8 @@ use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
     COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, NOT_FINITE, Prepared, Pricing, Samples,
-    compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
-    run as run_model, says_of_listed, weight_bytes,
+    compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, order_for_masks, random_inputs,
+    random_removal, run as run_model, says_of_listed, weight_bytes,
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::metric::{Metric, Scored};
@@ -288,11 +288,15 @@ impl Job<'_> {
         let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
-            let decision = match &curves {
+            let mut decision = match &curves {
                 Some(curves) => decide(self.dense, curves, &pricing, limits)?,
                 None => Decision::whole(self.dense, &pricing),
             };
-            let (cut, masks) = self.carried_out(&decision.removal, &samples)?;
+            let (cut, masked) = self.carried_out(&decision.removal, &samples)?;
+            let masks = masked.map(|(masks, removal)| {
+                decision.reorder(self.dense, removal);
+                masks
+            });
             let scores = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
             let written = price_of_written(self, &facts, &cut.model, limits)?;
             Ok(Attempt { decision, cut, masks, scores, written })
@@ -385,13 +389,23 @@ impl Job<'_> {
 
     /// The model without what leaves, and with masks where they are wanted: these are spread over the weights by what they
     /// cost in the model without what leaves.
-    fn carried_out(&self, removal: &Removal, samples: &Samples) -> Result<(Cut, Option<MaskDecision>), CliError> {
+    fn carried_out(
+        &self,
+        removal: &Removal,
+        samples: &Samples,
+    ) -> Result<(Cut, Option<(MaskDecision, Removal)>), CliError> {
         let (dense, runtime, watch) = (self.dense, self.runtime.as_ref(), self.watch);
         let bare = cut_and_recover(dense, removal, &[], runtime, samples, watch)?;
         let Some(wanted) = self.args.masks.wanted() else { return Ok((bare, None)) };
+        let ordered = order_for_masks(dense, removal, &bare.model, wanted, runtime, samples, watch)?;
+        let bare = match ordered == *removal {
+            true => bare,
+            false => cut_and_recover(dense, &ordered, &[], runtime, samples, watch)?,
+        };
+        let removal = ordered;
         let masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
-        let cut = cut_and_recover(dense, removal, &masks.plans(), runtime, samples, watch)?;
-        Ok((cut, Some(masks)))
+        let cut = cut_and_recover(dense, &removal, &masks.plans(), runtime, samples, watch)?;
+        Ok((cut, Some((masks, removal))))
     }
 
     /// The fastest model that loses at most `most` points: the smallest share of the `dense` latency, halved down by

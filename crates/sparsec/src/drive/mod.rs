@@ -10,6 +10,7 @@ mod masks;
 mod measure;
 mod memory;
 mod near;
+mod order;
 mod prepare;
 mod pricing;
 mod sampling;
@@ -25,6 +26,7 @@ pub use masks::{MaskDecision, WeightMask, decide_masks};
 pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use near::near;
+pub use order::order_for_masks;
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with, says_of_listed};
 pub use pricing::{Pricing, inside};
 pub use sampling::{MOST_SAMPLES, Sampling};
@@ -106,6 +108,14 @@ pub enum DriveError {
     /// The plan does not fit the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// An order of channels that was chosen for masks is none.
+    #[error("the units of group `{id}` cannot be put into the order that was chosen: {source}")]
+    Order {
+        /// Group.
+        id: String,
+        /// Why not.
+        source: sparsec_analysis::OrderError,
+    },
     /// What a user gives up cannot leave.
     #[error(transparent)]
     Narrow(Box<NarrowError>),
