@@ -39,6 +39,23 @@ pub fn curves(
     (pattern, density): (Pattern, f64),
     probe: &Probe,
 ) -> Result<Vec<WeightCurve>, RecoverError> {
+    let mut one = |subject: &Subject, units: &Units, observed: &Observed| {
+        curve(cx, model, (subject, units, density), observed, probe)
+    };
+    let named = |(subject, points): (Subject, _)| {
+        let weight = model.graph.value(subject.value).name.clone();
+        WeightCurve { weight, node: subject.node, points }
+    };
+    Ok(each_weight(cx, model, pattern, &mut one)?.into_iter().map(named).collect())
+}
+
+/// What `one` says of each weight that could be masked from what is observed at its node, in the order of the graph.
+pub(super) fn each_weight<T>(
+    cx: &Recovery,
+    model: &Model,
+    pattern: Pattern,
+    one: &mut dyn FnMut(&Subject, &Units, &Observed) -> Result<Result<T, Skipped>, RecoverError>,
+) -> Result<Vec<(Subject, Result<T, Unmaskable>)>, RecoverError> {
     let facts = infer(model, cx.table).facts;
     let mut seen = BTreeSet::new();
     let all: Vec<(Subject, ValueId, ValueId)> = topological(&model.graph)
@@ -74,17 +91,16 @@ pub fn curves(
                 let seen = stream.close().0;
                 walk.keep(model, seen, &ahead);
                 match observed {
-                    Ok(observed) => curve(cx, model, (subject, &units, density), &observed, probe)?,
+                    Ok(observed) => one(subject, &units, &observed)?,
                     Err(why) => Err(why),
                 }
                 .map_err(Unmaskable::NotSolved)
             }
         };
-        let weight = model.graph.value(subject.value).name.clone();
-        out.push(WeightCurve { weight, node: subject.node, points });
+        out.push(points);
     }
     (cx.progress)(all.len(), all.len());
-    Ok(out)
+    Ok(all.into_iter().map(|(subject, ..)| subject).zip(out).collect())
 }
 
 /// The curve of one weight.

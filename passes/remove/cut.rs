@@ -100,7 +100,7 @@ pub fn remove(
     channels: &Channels,
     removal: &Removal,
 ) -> Result<Model, RemoveError> {
-    if removal.is_empty() {
+    if removal.changes_nothing() {
         return Ok(model.clone());
     }
     let model = &*drop_branches(model, channels, removal);
@@ -135,7 +135,7 @@ pub fn remove(
     Ok(out)
 }
 
-/// Slots of an axis of a value that stay; `None` where all do.
+/// Slots of an axis of a value that stay, in the order in which they lie; `None` where all do, each in its place.
 type Kept<'a> = &'a dyn Fn(ValueId, usize) -> Option<Vec<u32>>;
 
 /// Refuses to leave nothing of an axis.
@@ -255,8 +255,13 @@ fn translate(model: &mut Model, (node, operand): (NodeId, usize), len: u64, kept
 
 /// Where each index of an axis of `len` is among those that are kept; 0 for what left.
 pub(super) fn places(len: u64, kept: &[u32]) -> Vec<i64> {
-    let place = |i: u64| kept.binary_search(&u32::try_from(i).ok()?).ok();
-    (0..len).map(|i| place(i).unwrap_or(0) as i64).collect()
+    let mut places = vec![0; len as usize];
+    for (place, slot) in (0..).zip(kept) {
+        if let Some(at) = places.get_mut(*slot as usize) {
+            *at = place;
+        }
+    }
+    places
 }
 
 /// The operator that picks entries of a table or an axis.

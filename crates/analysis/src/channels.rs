@@ -97,21 +97,26 @@ pub struct Channels {
     pub(crate) solution: Solution,
 }
 
-/// Which units of a model leave, and which branches are dropped.
+/// Which units of a model leave, which branches are dropped, and in which order the units that stay lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     gone: Vec<bool>,
+    /// Unit that the place of a unit holds, where that is another one.
+    order: BTreeMap<UnitId, UnitId>,
     dropped: BTreeSet<BranchId>,
 }
 
 impl Removal {
     /// Nothing leaves.
     pub fn none(channels: &Channels) -> Self {
-        Self { gone: vec![false; channels.units.len()], dropped: BTreeSet::new() }
+        Self { gone: vec![false; channels.units.len()], order: BTreeMap::new(), dropped: BTreeSet::new() }
     }
     /// Marks a unit as leaving or staying.
     pub fn set(&mut self, unit: UnitId, leaves: bool) {
         self.gone[unit as usize] = leaves;
+        if leaves && self.order.contains_key(&unit) {
+            self.order.clear();
+        }
     }
     /// Whether a unit leaves.
     pub fn leaves(&self, unit: UnitId) -> bool {
@@ -129,9 +134,23 @@ impl Removal {
     pub fn dropped(&self) -> &BTreeSet<BranchId> {
         &self.dropped
     }
+    /// The unit that lies in the place of a unit.
+    pub fn held(&self, place: UnitId) -> UnitId {
+        *self.order.get(&place).unwrap_or(&place)
+    }
+    pub(crate) fn hold(&mut self, place: UnitId, unit: UnitId) {
+        self.order.remove(&place);
+        if place != unit {
+            self.order.insert(place, unit);
+        }
+    }
     /// Whether nothing leaves.
     pub fn is_empty(&self) -> bool {
         !self.gone.contains(&true) && self.dropped.is_empty()
+    }
+    /// Whether nothing leaves or changes places.
+    pub fn changes_nothing(&self) -> bool {
+        self.is_empty() && self.order.is_empty()
     }
 }
 
@@ -188,16 +207,21 @@ impl Channels {
     pub fn can_shrink(&self, axis: AxisId) -> bool {
         !self.cuts[axis.index()].units.is_empty()
     }
-    /// Indices of `axis` that stay, ascending; `None` where all do.
+    /// Indices of `axis` that stay, in the order in which they lie; `None` where all do, each in its place.
     pub fn kept(&self, axis: AxisId, removal: &Removal) -> Option<Vec<u32>> {
         if !self.can_shrink(axis) {
             return None;
         }
+        let all = 0..self.axes.len(axis);
         let stays = |i: &u32| !self.cut(axis, *i).iter().any(|u| removal.leaves(*u));
-        let kept: Vec<u32> = (0..self.axes.len(axis)).filter(stays).collect();
-        (kept.len() < self.axes.len(axis) as usize).then_some(kept)
+        let moved = all.clone().any(|i| self.cut(axis, i).iter().any(|u| removal.order.contains_key(u)));
+        // Orders are exact, so every slot has its counterpart.
+        let held = moved.then(|| self.held(axis, &removal.order)).flatten();
+        let kept: Vec<u32> = held.unwrap_or_else(|| all.clone().collect()).into_iter().filter(stays).collect();
+        (!kept.iter().copied().eq(all)).then_some(kept)
     }
-    /// Indices of an axis of a value that stay; `None` where all do or the axis is not slotted.
+    /// Indices of an axis of a value that stay, in the order in which they lie; `None` where all do, each in its place, or
+    /// the axis is not slotted.
     pub fn kept_of(&self, value: ValueId, axis: usize, removal: &Removal) -> Option<Vec<u32>> {
         self.kept(self.axes.find(value, axis)?, removal)
     }
@@ -223,7 +247,8 @@ impl Channels {
     }
     /// Nodes of which a removal takes slots that only a policy lets go: there it is not exact.
     pub fn inexact_cuts(&self, removal: &Removal) -> impl Iterator<Item = &Inexact> {
-        self.inexact.iter().filter(|i| i.axes.iter().any(|axis| self.kept(*axis, removal).is_some()))
+        let cut = |x: &AxisId| self.kept(*x, removal).is_some_and(|k| k.len() < self.axes.len(*x) as usize);
+        self.inexact.iter().filter(move |i| i.axes.iter().any(cut))
     }
     /// Group of an id.
     pub fn group(&self, id: &str) -> Option<GroupId> {

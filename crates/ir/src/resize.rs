@@ -7,7 +7,7 @@ use crate::{Attr, Dim, NodeRef, ValueId};
 pub struct Resized<'a> {
     /// The node before the cut, with the facts of that time.
     pub before: NodeRef<'a>,
-    /// Indices that stay, ascending, of an axis of a value; `None` where nothing was cut (or the axis is not static).
+    /// Indices that stay, in the order in which they lie, of an axis of a value; `None` where nothing was cut (or the axis is not static).
     pub kept: &'a dyn Fn(ValueId, usize) -> Option<Vec<u32>>,
 }
 

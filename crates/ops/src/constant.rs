@@ -94,15 +94,13 @@ fn stored(node: &NodeRef) -> Option<(&'static str, Arc<Tensor>)> {
 
 fn constant_resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (y, Some((name, tensor))) = (cut.before.need_output(0)?, stored(&cut.before)) else { return Ok(Vec::new()) };
-    let mut left = tensor.as_ref().clone();
+    let mut left: Option<Tensor> = None;
     for axis in 0..tensor.dims.len() {
         if let Some(kept) = (cut.kept)(y.value, axis) {
-            left = left.gather(axis, &kept).map_err(|_| OpError::Overflow)?; // R2
+            left = Some(left.as_ref().unwrap_or(&tensor).gather(axis, &kept).map_err(|_| OpError::Overflow)?); // R2
         }
     }
-    if left.dims == tensor.dims {
-        return Ok(Vec::new());
-    }
+    let Some(left) = left else { return Ok(Vec::new()) };
     let others = (name != "value").then_some(Edit::NoAttr(name));
     Ok(others.into_iter().chain([Edit::Attr("value", Attr::Tensor(Arc::new(left)))]).collect())
 }

@@ -62,9 +62,20 @@ pub(crate) fn free_all(operand: &Operand, r: &mut Relations) {
     }
 }
 
-/// Place of a slot among those that are kept, which ascend.
-pub(crate) fn place(kept: &[u32], slot: u64) -> Option<i64> {
-    kept.binary_search(&u32::try_from(slot).ok()?).ok().map(|at| at as i64)
+/// Places of slots among those that are kept, in whatever order they lie.
+pub(crate) struct Places(Vec<(u32, i64)>);
+
+impl Places {
+    pub(crate) fn of(kept: &[u32]) -> Self {
+        let mut places: Vec<(u32, i64)> = kept.iter().copied().zip(0..).collect();
+        places.sort_unstable();
+        Self(places)
+    }
+    /// Place of a slot; `None` where it is not kept.
+    pub(crate) fn find(&self, slot: u64) -> Option<i64> {
+        let slot = u32::try_from(slot).ok()?;
+        self.0.binary_search_by_key(&slot, |p| p.0).ok().map(|at| self.0[at].1)
+    }
 }
 
 /// Position in a row of slots; negative numbers count from its end.

@@ -8,7 +8,7 @@
 //!      last.
 //!  R6  Contents are picked.
 
-use crate::content::{freeze_sizes, place, slot};
+use crate::content::{Places, freeze_sizes, slot};
 use crate::form::tie;
 use crate::work::moves;
 use sparsec_ir::{
@@ -96,8 +96,9 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     if kept_x.is_none() && kept_y.is_none() {
         return Ok(Vec::new());
     }
-    let now = |slot: u64| match &kept_x {
-        Some(kept) => place(kept, slot),
+    let places = kept_x.as_deref().map(Places::of);
+    let now = |slot: u64| match &places {
+        Some(places) => places.find(slot),
         None => i64::try_from(slot).ok(),
     };
     let kept: Vec<u32> = kept_y.unwrap_or_else(all);

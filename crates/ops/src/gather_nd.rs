@@ -9,7 +9,7 @@
 //!      other indices it becomes one.
 //!  R6  `TensorScatter` writes consecutive slots of one axis, from an index for each slot of the batch axis 0.
 
-use crate::content::{place, slot};
+use crate::content::{Places, slot};
 use crate::form::{dims, freeze_all, like};
 use crate::work::moves;
 use sparsec_ir::{
@@ -145,7 +145,8 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     let (Some(slots), Some(kept)) = (column(node)?, (cut.kept)(x.value, 0)) else { return Ok(Vec::new()) };
     let stay = (cut.kept)(y.value, 0).unwrap_or_else(|| (0..slots.len() as u32).collect());
-    let picked = stay.iter().filter_map(|&i| place(&kept, *slots.get(i as usize)?));
+    let places = Places::of(&kept);
+    let picked = stay.iter().filter_map(|&i| places.find(*slots.get(i as usize)?));
     Ok(vec![Edit::Gather { axis: 0, indices: picked.collect() }]) // R5
 }
 

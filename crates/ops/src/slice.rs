@@ -7,7 +7,7 @@
 //!      another step it holds the places of the kept slots; where these are not equally far apart, the node becomes a
 //!      `Gather`.
 
-use crate::content::{freeze_sizes, place};
+use crate::content::{Places, freeze_sizes};
 use crate::form::unnamed;
 use crate::work::moves;
 use sparsec_ir::{
@@ -188,7 +188,7 @@ fn link(x: AxisRef, y: AxisRef, range: Range, r: &mut Relations) -> Result<(), O
 
 fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
     let node = &cut.before;
-    let x = node.need_input(0)?;
+    let (x, y) = (node.need_input(0)?, node.need_output(0)?);
     let Some(cuts) = cuts(node, node.rank(0)?)? else { return Ok(Vec::new()) };
     let read = |index, name| list(node, index, name).map(|l| l.flatten().unwrap_or_default());
     let (old_starts, old_ends) = (read(1, "starts")?, read(2, "ends")?);
@@ -199,7 +199,9 @@ fn resize(cut: &Resized) -> Result<Vec<Edit>, OpError> {
         let (Some(kept), Some(len)) = ((cut.kept)(x.value, c.axis), x.size(c.axis)) else { continue };
         let Some(range) = c.range(len) else { continue };
         if range.step != 1 {
-            let places: Vec<i64> = range.slots().filter_map(|s| place(&kept, s)).collect();
+            let (now, slots) = (Places::of(&kept), range.slots().collect::<Vec<u64>>());
+            let left = (cut.kept)(y.value, c.axis).unwrap_or_else(|| (0..slots.len() as u32).collect());
+            let places: Vec<i64> = left.iter().filter_map(|i| now.find(*slots.get(*i as usize)?)).collect();
             let Some((start, end, step)) = progression(&places, range.step, kept.len()) else {
                 return Ok(vec![Edit::Gather { axis: c.axis, indices: places }]); // R4
             };

@@ -16,7 +16,7 @@ mod search;
 mod walk;
 
 pub use concessions::{Concessions, GivenUp};
-pub use indices::Indices;
+pub use indices::{Indices, Ordered};
 pub use mask::{MaskCurve, MaskPlan, allocate};
 pub use pattern::{Bits, Pattern};
 pub use plan::{GroupPlan, Plan, PlanError};

@@ -1,9 +1,10 @@
 //! The plan file.
 
-use crate::{Concessions, Indices, MaskPlan};
+use crate::{Concessions, MaskPlan, Ordered};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
-use sparsec_analysis::{Channels, Removal};
+use sparsec_analysis::{Channels, OrderError, Removal, UnitId};
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Form of the plans that this build writes and reads.
@@ -47,8 +48,8 @@ pub struct GroupPlan {
     pub layers: Option<String>,
     /// Units that the group has in the model.
     pub units: u32,
-    /// Units that stay, by their original number.
-    pub keep: Indices,
+    /// Units that stay, by their original number, in the order in which they lie in the smaller model.
+    pub keep: Ordered,
     /// Why not more was cut; for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -129,6 +130,14 @@ pub enum PlanError {
         /// Unit in the plan.
         index: u32,
     },
+    /// Units that are listed in an order in which they cannot lie.
+    #[error("group `{id}` keeps its units in another order than the model's: {source}")]
+    Order {
+        /// Group.
+        id: String,
+        /// Why not.
+        source: OrderError,
+    },
     /// A weight is masked twice.
     #[error("weight `{weight}` is masked twice")]
     MaskTwice {
@@ -165,16 +174,17 @@ impl PlanError {
 }
 
 impl Plan {
-    /// The plan of a removal: every group that loses a unit, and every branch that is dropped.
+    /// The plan of a removal: every group that loses a unit or whose units change places, and every branch that is dropped.
     pub fn of(channels: &Channels, removal: &Removal) -> Self {
         let groups = channels.groups.iter().filter_map(|g| {
-            let stays = |&(_, u): &(usize, &u32)| !removal.leaves(*u);
-            let keep: Vec<u32> = g.units.iter().enumerate().filter(stays).map(|(i, _)| i as u32).collect();
-            (keep.len() < g.units.len()).then(|| GroupPlan {
+            let numbers: BTreeMap<UnitId, u32> = g.units.iter().copied().zip(0..).collect();
+            let held = g.units.iter().map(|place| removal.held(*place)).filter(|u| !removal.leaves(*u));
+            let keep: Vec<u32> = held.filter_map(|u| numbers.get(&u).copied()).collect();
+            (!keep.iter().copied().eq(0..g.units.len() as u32)).then(|| GroupPlan {
                 id: g.id.clone(),
                 layers: None,
                 units: g.units.len() as u32,
-                keep: Indices::new(keep),
+                keep: Ordered::new(keep),
                 why: None,
             })
         });
@@ -245,9 +255,10 @@ impl Plan {
             if let Some(&index) = keep.iter().find(|i| **i as usize >= units.len()) {
                 return Err(PlanError::NoSuchUnit { id, last: units.len() - 1, index });
             }
-            for (i, u) in units.iter().enumerate() {
-                removal.set(*u, keep.binary_search(&(i as u32)).is_err());
-            }
+            let stay: Vec<UnitId> = keep.iter().map(|i| units[*i as usize]).collect();
+            units.iter().for_each(|u| removal.set(*u, true));
+            stay.iter().for_each(|u| removal.set(*u, false));
+            removal.arrange(channels, group, &stay).map_err(|source| PlanError::Order { id, source })?;
         }
         for id in &self.branches {
             let Some(branch) = channels.branches.iter().position(|b| b.id == *id) else {

@@ -470,7 +470,7 @@ fn drive_code(e: &DriveError) -> &'static str {
             | PassError::NoFixpoint { .. } => "S0303",
         },
         DriveError::Plan(PlanError::Syntax { .. } | PlanError::Schema { .. }) => "S0401",
-        DriveError::Plan(PlanError::Write { .. }) => "S0003",
+        DriveError::Plan(PlanError::Write { .. }) | DriveError::Order { .. } => "S0003",
         DriveError::Plan(_) => "S0402",
         DriveError::Remove(_) => "S0411",
         DriveError::Mask(e) if matches!(**e, MaskError::Open { .. }) => "S0418",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sparsec::drive::{Curves, Decision, Prepared, Pricing, inside, macs, macs_of_branch, macs_on};
 use sparsec_analysis::{AxisOwner, BranchId};
 use sparsec_ir::{Facts, Model};
-use sparsec_plan::{Bits, Evaluate, Indices, Price};
+use sparsec_plan::{Bits, Evaluate, Ordered, Price};
 use sparsec_report::{Branch, Frozen, Group, Prunable};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,8 +30,8 @@ pub(crate) struct Lock {
     pub(crate) options: BTreeMap<String, Vec<String>>,
     /// Seed of a random plan.
     pub(crate) seed: Option<u64>,
-    /// Units kept of each group that was cut.
-    pub(crate) kept: BTreeMap<String, Indices>,
+    /// Units kept of each group that was cut or put into another order, in the order in which they lie.
+    pub(crate) kept: BTreeMap<String, Ordered>,
     /// Branches that were dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dropped: Vec<String>,

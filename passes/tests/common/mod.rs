@@ -53,7 +53,7 @@ impl Subject {
     /// A random removal that leaves something of every group.
     pub(crate) fn removal(&self, random: &mut Random, keep: Keep) -> Removal {
         let mut removal = Removal::none(&self.channels);
-        for group in &self.channels.groups {
+        for (group_id, group) in self.channels.groups.iter().enumerate() {
             let n = group.units.len() as u64;
             let stay = match keep {
                 Keep::One => 1,
@@ -64,11 +64,25 @@ impl Subject {
                 order.swap(i, random.below(i as u64 + 1) as usize);
             }
             order.iter().skip(stay as usize).for_each(|u| removal.set(*u, true));
+            self.disorder(&mut removal, group_id, random);
         }
         for branch in 0..self.channels.branches.len() {
             removal.set_branch(branch, random.below(4) == 0);
         }
         removal
+    }
+
+    /// Puts the units that stay of every other group that lets them change places into a random order.
+    fn disorder(&self, removal: &mut Removal, group: usize, random: &mut Random) {
+        if random.below(2) == 0 || !self.channels.interchangeable(group) {
+            return;
+        }
+        let mut units = self.channels.groups[group].units.clone();
+        units.retain(|u| !removal.leaves(*u));
+        for i in (1..units.len()).rev() {
+            units.swap(i, random.below(i as u64 + 1) as usize);
+        }
+        removal.arrange(&self.channels, group, &units).expect("they may change places");
     }
 
     /// Cuts, verifies, infers and runs; the error says what differs.
@@ -78,7 +92,7 @@ impl Subject {
         runtimes: &[Box<dyn Runtime>],
         inputs: &[Tensor],
     ) -> Result<Verdict, String> {
-        if removal.is_empty() {
+        if removal.changes_nothing() {
             return Ok(Verdict::Whole);
         }
         let pruned = remove(&self.model, &self.facts, &self.table, &self.channels, removal);
@@ -123,7 +137,7 @@ impl Subject {
         runtime: &dyn Runtime,
         samples: &[Tensor],
     ) -> Result<Verdict, String> {
-        if removal.is_empty() {
+        if removal.changes_nothing() {
             return Ok(Verdict::Whole);
         }
         let cut = || remove(&self.model, &self.facts, &self.table, &self.channels, removal);

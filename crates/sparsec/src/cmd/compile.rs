@@ -20,8 +20,8 @@ use crate::watch::Watch;
 use clap::Args;
 use sparsec::drive::{
     COMPARED, Comparison, Curves, Cut, Decision, DriveError, MaskDecision, NOT_FINITE, Prepared, Pricing, Samples,
-    Stays, compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, random_inputs, random_removal,
-    run as run_model, says_of_listed, weight_bytes,
+    Stays, compare_canonical, cut, cut_and_recover, decide, decide_masks, difference, order_for_masks, random_inputs,
+    random_removal, run as run_model, says_of_listed, weight_bytes,
 };
 use sparsec_analysis::Removal;
 use sparsec_calib::metric::{Metric, Scored};
@@ -290,12 +290,16 @@ impl Job<'_> {
         let before = self.before(&pricing, &facts);
         let limits = resolve(&args.limits, &before);
         let attempt = |limits: &[Limit]| -> Result<Attempt, CliError> {
-            let decision = match &curves {
+            let mut decision = match &curves {
                 Some(curves) => decide(self.dense, curves, &pricing, limits)?,
                 None => Decision::whole(self.dense, &pricing),
             };
             let wanted = self.masks(&decision, &pricing, limits);
-            let (cut, masks) = self.carried_out(&decision.removal, wanted, &samples)?;
+            let (cut, masked) = self.carried_out(&decision.removal, wanted, &samples)?;
+            let masks = masked.map(|(masks, removal)| {
+                decision.reorder(self.dense, removal);
+                masks
+            });
             let scores = yardstick.as_ref().map(|y| y.score(self, &cut.model)).transpose()?;
             let mut written = price_of_written(self, &facts, &cut.model, limits)?;
             if what.masks.is_some() {
@@ -413,19 +417,29 @@ impl Job<'_> {
     }
 
     /// The model without what leaves, and with masks: these are spread over the weights by what they cost in the model
-    /// without what leaves.
+    /// without what leaves, in another order of its channels where they cost less then.
     fn carried_out(
         &self,
         removal: &Removal,
         masks: Option<(Pattern, Stays)>,
         samples: &Samples,
-    ) -> Result<(Cut, Option<MaskDecision>), CliError> {
+    ) -> Result<(Cut, Option<(MaskDecision, Removal)>), CliError> {
         let (dense, runtime, watch) = (self.dense, self.runtime.as_ref(), self.watch);
-        let bare = cut_and_recover(dense, removal, &[], runtime, samples, watch)?;
+        let mut removal = removal.clone();
+        let bare = cut_and_recover(dense, &removal, &[], runtime, samples, watch)?;
         let Some(wanted) = masks else { return Ok((bare, None)) };
-        let masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
-        let cut = cut_and_recover(dense, removal, &masks.plans(), runtime, samples, watch)?;
-        Ok((cut, Some(masks)))
+        let mut masks = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
+        let blocks = (wanted.0, masks.reached());
+        let ordered = order_for_masks(dense, &removal, &bare.model, blocks, runtime, samples, watch)?;
+        if ordered != removal {
+            let bare = cut_and_recover(dense, &ordered, &[], runtime, samples, watch)?;
+            let others = decide_masks(dense, &bare.model, wanted, runtime, samples, watch)?;
+            if others.error() < masks.error() {
+                (masks, removal) = (others, ordered);
+            }
+        }
+        let cut = cut_and_recover(dense, &removal, &masks.plans(), runtime, samples, watch)?;
+        Ok((cut, Some((masks, removal))))
     }
 
     /// The fastest model that loses at most `most` points: the smallest share of the `dense` latency, halved down by

@@ -353,9 +353,14 @@ fn text(job: &Job, outcome: &Outcome, (before, after): (&Estimate, &Estimate), o
         out += &format!("the model {verdict} the masked one (largest relative difference {:.1e})\n", v.max_rel_error);
     }
     let was = |n: usize| if n == 1 { "was" } else { "were" };
-    let cut = outcome.decision.plan.groups.len();
+    let planned = &outcome.decision.plan.groups;
+    let cut = planned.iter().filter(|g| g.keep.indices().len() < g.units as usize).count();
     let groups = job.dense.channels.groups.len();
     out += &format!("{cut} of {} {} cut\n", plural(groups, "group", "groups"), was(cut));
+    let moved = planned.iter().filter(|g| !g.keep.ascend()).count();
+    if moved > 0 {
+        out += &format!("channels of {} {} put into another order\n", plural(moved, "group", "groups"), was(moved));
+    }
     let (dropped, branches) = (outcome.decision.plan.branches.len(), job.dense.channels.branches.len());
     if dropped > 0 {
         out += &format!("{dropped} of {} {} dropped\n", plural(branches, "branch", "branches"), was(dropped));

@@ -51,10 +51,10 @@ pub fn cut_and_recover(
     watch: &dyn Observer,
 ) -> Result<Cut, DriveError> {
     let mut out = cut(dense, removal, &[])?;
-    if !removal.is_empty() {
+    if !removal.changes_nothing() {
         check(dense, &out.model, removal, runtime, samples)?;
     }
-    if removal.is_empty() && masks.is_empty() {
+    if removal.changes_nothing() && masks.is_empty() {
         return Ok(out);
     }
     let facts = infer(&out.model, &dense.table).facts;

@@ -116,6 +116,11 @@ impl Decision {
         let removal = Removal::none(&dense.channels);
         Self { keep, plan: plan_of(dense, &removal), removal, before: price, after: price, unmet: Vec::new() }
     }
+    /// Takes over the orders of a removal of the same units.
+    pub fn reorder(&mut self, dense: &Prepared, removal: Removal) {
+        self.plan = plan_of(dense, &removal);
+        self.removal = removal;
+    }
 }
 
 /// A removal as a plan.

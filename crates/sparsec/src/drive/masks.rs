@@ -35,6 +35,10 @@ pub struct MaskDecision {
 }
 
 impl MaskDecision {
+    /// What the zeros of all weights cost, each by itself.
+    pub fn error(&self) -> f64 {
+        self.weights.iter().filter_map(|w| w.error.as_ref().ok()).sum()
+    }
     /// Masks of the weights that lose something, without what stays of each.
     pub fn plans(&self) -> Vec<MaskPlan> {
         let some = self.weights.iter().filter(|w| w.density < 1.0);

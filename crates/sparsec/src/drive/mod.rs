@@ -13,6 +13,7 @@ mod measure;
 mod memory;
 mod metered;
 mod near;
+mod order;
 mod prepare;
 mod pricing;
 mod sampling;
@@ -31,6 +32,7 @@ pub use measure::{BranchCurve, Curves, GroupCurve, Nothing, measure};
 pub use memory::{MEMORY, Samples};
 pub use metered::Metered;
 pub use near::near;
+pub use order::order_for_masks;
 pub use prepare::{Prepared, bound_facts, prepare, prepare_with, says_of_listed};
 pub use pricing::{Pricing, inside};
 pub use sampling::{MOST_SAMPLES, Sampling};
@@ -112,6 +114,14 @@ pub enum DriveError {
     /// The plan does not fit the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// An order of channels that was chosen for masks is none.
+    #[error("the units of group `{id}` cannot be put into the order that was chosen: {source}")]
+    Order {
+        /// Group.
+        id: String,
+        /// Why not.
+        source: sparsec_analysis::OrderError,
+    },
     /// What a user gives up cannot leave.
     #[error(transparent)]
     Narrow(Box<NarrowError>),
