@@ -49,13 +49,18 @@ pub fn curves(
     Ok(each_weight(cx, model, pattern, &mut one)?.into_iter().map(named).collect())
 }
 
+/// What is found of one weight with its units, from what is observed at its node; or why it cannot be solved.
+type Finding<'a, T> = dyn FnMut(&Subject, &Units, &Observed) -> Result<Result<T, Skipped>, RecoverError> + 'a;
+/// Weights, each with what was found of it, or why it stays dense.
+type Found<T> = Vec<(Subject, Result<T, Unmaskable>)>;
+
 /// What `one` says of each weight that could be masked from what is observed at its node, in the order of the graph.
 pub(super) fn each_weight<T>(
     cx: &Recovery,
     model: &Model,
     pattern: Pattern,
-    one: &mut dyn FnMut(&Subject, &Units, &Observed) -> Result<Result<T, Skipped>, RecoverError>,
-) -> Result<Vec<(Subject, Result<T, Unmaskable>)>, RecoverError> {
+    one: &mut Finding<T>,
+) -> Result<Found<T>, RecoverError> {
     let facts = infer(model, cx.table).facts;
     let mut seen = BTreeSet::new();
     let all: Vec<(Subject, ValueId, ValueId)> = topological(&model.graph)
