@@ -144,3 +144,34 @@ fn curves_of_masks_are_told_and_planned_from() {
     let refused = json(&[&args[..], &["32x1", "--json"]].concat());
     assert!(refused["masks"]["weights"].to_string().contains("fewer than a block of 32"), "{refused}");
 }
+
+#[test]
+fn channels_lie_in_the_order_in_which_a_plan_keeps_them() {
+    let dir = TempDir::new().unwrap();
+    let m = model("tiny_cnn.onnxtxt");
+    let plan = |name: &str, keep: &str| {
+        file(
+            &dir,
+            name,
+            &format!("schema: sparsec/plan@1\ngroups:\n- {{id: 'branch_weight:0', units: 16, keep: '{keep}'}}\n"),
+        )
+    };
+    let applied = |plan: &Path, name: &str| {
+        let out = dir.path().join(name);
+        json(&["apply", &m, "--plan", text(plan), "-o", text(&out), "--json"]);
+        let verified = json(&["verify", &m, text(&out), "--plan", text(plan), "--json"]);
+        assert_eq!(verified["equal"], true, "{verified}");
+        std::fs::read(&out).unwrap()
+    };
+    let (sorted, other) = (plan("sorted.yaml", "0-9, 12"), plan("other.yaml", "12, 5-9, 0-4"));
+    let (straight, moved) = (applied(&sorted, "sorted.onnx"), applied(&other, "other.onnx"));
+    assert!(straight.len() == moved.len() && straight != moved);
+    // The plan of the one is not that of the other.
+    let wrong = sparsec(&["verify", &m, text(&dir.path().join("other.onnx")), "--plan", text(&sorted), "--json"]);
+    assert_eq!(wrong.status.code(), Some(5));
+    // All of them, in another order.
+    applied(&plan("all.yaml", "8-15, 0-7"), "all.onnx");
+    let out = dir.path().join("out.onnx");
+    fails(&["apply", &m, "--plan", text(&plan("twice.yaml", "1, 0, 1")), "-o", text(&out)], 3, "error[S0401]");
+    assert!(!out.exists());
+}
