@@ -12,12 +12,13 @@
 //! Zhang et al. 2015 (Accelerating Very Deep Convolutional Networks for Classification and Detection, §3.2), whose limit
 //! this is.
 //!
-//! f is not looked up: it is whatever the graph computes between the value and the first one through which all its readers
-//! get it, tabulated by running that. That it is a function of one number shows in the numbers: each must give the same
-//! beside others.
+//! f is not looked up: it is whatever elementwise nodes compute between the value and one through which all its readers get
+//! it, tabulated by running them. That it is a function of one number shows in the numbers: each must give the same beside
+//! others.
 
 use super::least_squares::{RecoverError, Recovery};
-use sparsec_ir::{Dim, ElemType, Fact, Facts, Model, Tensor, Use, ValueId};
+use sparsec_analysis::node_ref;
+use sparsec_ir::{Dim, ElemType, Fact, Facts, Kernel, Model, NodeId, OpTable, Tensor, Use, ValueId, WorkRule};
 use sparsec_runtime::extract;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,13 +46,18 @@ impl Bend {
     ///
     /// # Errors
     /// Only those of taking the graph apart: what does not load or run is no function.
-    pub(crate) fn of(cx: &Recovery, model: &Model, value: ValueId, most: f32) -> Result<Option<Self>, RecoverError> {
+    pub(crate) fn of(
+        cx: &Recovery,
+        (model, facts): (&Model, &Facts),
+        value: ValueId,
+        most: f32,
+    ) -> Result<Option<Self>, RecoverError> {
         let (mut out, reach) = (None, MARGIN * most);
         if !(reach.is_finite() && reach > 0.0) {
             return Ok(None);
         }
         // A function of a function is one too: the longest.
-        for read in gates(model, value) {
+        for read in gates((model, facts, cx.table), value) {
             match Self::tabulated(cx, model, (value, read), reach)? {
                 Some(longer) => out = Some(longer),
                 None => break,
@@ -141,9 +147,24 @@ fn at(reach: f32, i: usize) -> f32 {
     reach * (2.0 * i as f32 / CELLS as f32 - 1.0)
 }
 
+/// Whether a node computes each element by itself, from one activation and constants of one element. Others are not even
+/// tried: a runtime may not survive what it is made to run at another shape.
+fn elementwise((model, facts, table): (&Model, &Facts, &OpTable), node: NodeId) -> bool {
+    let (graph, n) = (&model.graph, model.graph.node(node));
+    let Some(WorkRule::By(rule)) = table.get(&n.domain, &n.op).map(|d| d.work) else { return false };
+    let kernel = rule(&node_ref(model, facts, node)).map(|w| w.kernel);
+    let shape = |v: &ValueId| facts.get(*v).shape.as_ref();
+    let out = n.outputs.first().copied().flatten();
+    let fits = |v: &ValueId| match graph.constant(*v) {
+        Some(t) => t.count() == 1 && t.dims.len() <= 1,
+        None => shape(v).is_some() && shape(v) == out.as_ref().and_then(shape),
+    };
+    matches!(kernel, Ok(Kernel::Elementwise { .. })) && n.outputs.len() == 1 && n.inputs.iter().flatten().all(fits)
+}
+
 /// Values through which all readers of `value` get it, from the first, where nothing but constants joins on the way.
-fn gates(model: &Model, value: ValueId) -> Vec<ValueId> {
-    let graph = &model.graph;
+fn gates(cx: (&Model, &Facts, &OpTable), value: ValueId) -> Vec<ValueId> {
+    let graph = &cx.0.graph;
     let mut out = Vec::new();
     // Values on the way, with the uses that are still to come; and nodes, with operands that are.
     let (mut open, mut waiting) = (BTreeMap::new(), BTreeMap::new());
@@ -172,7 +193,8 @@ fn gates(model: &Model, value: ValueId) -> Vec<ValueId> {
         {
             out.push(*one);
         }
-        let Some(node) = ready.pop_first().map(|n| graph.node(n)) else { return out };
+        let node = ready.pop_first().filter(|n| elementwise(cx, *n));
+        let Some(node) = node.map(|n| graph.node(n)) else { return out };
         for input in node.inputs.iter().flatten() {
             if let Some(left) = open.get_mut(input) {
                 *left -= 1;

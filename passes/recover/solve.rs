@@ -53,7 +53,7 @@ pub(crate) fn solve(
         Err(why) => return Ok(Err(why)),
     };
     let bend = match read {
-        Some(read) => Bend::of(cx, model, read, observed.most())?,
+        Some(read) => Bend::of(cx, (model, facts), read, observed.most())?,
         None => None,
     };
     let ridge = subject.ridge(options.ridge);
