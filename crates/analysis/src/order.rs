@@ -56,11 +56,14 @@ impl Removal {
 }
 
 impl Channels {
-    /// Whether the units of a group may lie in any order. Not where a node works inexactly on an axis of theirs: what it
-    /// computes there is the policy's to say.
+    /// Whether the units of a group may lie in any order. Not where policies are allowed: slots are then worth what a node
+    /// makes of them together, and which orders keep that is not worked out.
     ///
     /// Linear in the slots and links of the axes that the units lie on, up to a logarithm.
     pub fn interchangeable(&self, group: GroupId) -> bool {
+        if !self.allowed.policies.is_empty() {
+            return false;
+        }
         let units = &self.groups[group].units;
         let [first, second, ..] = units.as_slice() else { return true };
         let next: BTreeMap<UnitId, UnitId> = units.iter().copied().zip(units.iter().copied().cycle().skip(1)).collect();
@@ -68,10 +71,6 @@ impl Channels {
         let touched =
             |axis: &AxisId| (0..self.axes.len(*axis)).any(|i| self.cut(*axis, i).iter().any(|u| next.contains_key(u)));
         let axes: Vec<AxisId> = self.axes.iter().filter(|x| self.can_shrink(*x)).filter(touched).collect();
-        // Under a policy slots are worth what a node makes of them together: which orders are exact then is not worked out.
-        if !self.inexact.is_empty() {
-            return false;
-        }
         let pairs = self.pairs_on(&axes);
         [next, swap].iter().all(|order| {
             let held = axes.iter().map(|x| Some((*x, self.held(*x, order)?))).collect::<Option<Held>>();
