@@ -193,9 +193,9 @@ impl Normal {
         cross.add_scaled(&old.weight, lift);
         Self { gram, cross, x, y, lift }
     }
-    /// The same inputs with other targets: what `map` gives, moved. `misses` are the mean products of inputs and moves, and
+    /// Other targets for the same inputs: what `map` gives, moved. `misses` are the mean products of inputs and moves, and
     /// the mean moves.
-    pub(crate) fn moved(mut self, map: &Map, misses: (Matrix, Vec<f64>), old: &Map, ridge: Ridge) -> Self {
+    pub(crate) fn aim(&mut self, map: &Map, misses: (Matrix, Vec<f64>), old: &Map, ridge: Ridge) {
         let (mut cross, mean) = misses;
         if ridge.biased {
             for r in 0..cross.rows() {
@@ -211,7 +211,6 @@ impl Normal {
         cross.add_scaled(&map.weight, -self.lift);
         cross.add_scaled(&old.weight, self.lift);
         self.cross = cross;
-        self
     }
     /// A weight with the bias that gives the mean of the targets, or with the old one where none is fitted.
     pub(crate) fn completed(&self, weight: Matrix, old: &Map, ridge: Ridge) -> Map {

@@ -29,9 +29,9 @@ pub(crate) fn refine(
     solve: &dyn Fn(&Normal) -> Option<Matrix>,
 ) -> Map {
     let mut error = behind(seen.held, &map, bend);
+    let mut equations = Normal::of(sums, old, ridge);
     for _ in 0..TURNS {
-        let (cross, mean) = misses(seen.used, &map, bend);
-        let equations = Normal::of(sums, old, ridge).moved(&map, (cross, mean), old, ridge);
+        equations.aim(&map, misses(seen.used, &map, bend), old, ridge);
         let Some(weight) = solve(&equations) else { break };
         let next = equations.completed(weight, old, ridge);
         let now = behind(seen.held, &next, bend);

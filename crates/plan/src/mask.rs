@@ -21,6 +21,13 @@ pub struct MaskPlan {
     pub why: Option<String>,
 }
 
+impl MaskPlan {
+    /// A share of a weight, without what stays of it.
+    pub fn open(weight: &str, pattern: Pattern, density: f64) -> Self {
+        Self { weight: weight.to_string(), pattern, density, kept: None, why: None }
+    }
+}
+
 /// What a weight loses by its zeros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskCurve {

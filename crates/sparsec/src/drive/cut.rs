@@ -4,8 +4,8 @@ use super::memory::{bound, first};
 use super::verify::{RESOLVED, changed_weights};
 use super::{DriveError, Observer, Prepared, Samples, compare};
 use sparsec_analysis::{Removal, infer};
-use sparsec_ir::Model;
-use sparsec_passes::mask::{places, zeroed};
+use sparsec_ir::{Model, ValueId};
+use sparsec_passes::mask::{Places, places, zeroed};
 use sparsec_passes::recover::{RecoverOptions, Recovered, Recovery, recover};
 use sparsec_passes::remove::{mask, remove};
 use sparsec_plan::MaskPlan;
@@ -61,19 +61,10 @@ pub fn cut_and_recover(
     let places = places((&out.model, &facts, &dense.table), masks)?;
     let stored: Vec<MaskPlan> = masks.iter().filter(|m| m.kept.is_some()).cloned().collect();
     zeroed(&mut out.model, &facts, &dense.table, &stored)?;
-    let progress = progress(watch, "recover");
-    let cx = Recovery {
-        dense: &dense.model,
-        kept: &|v, axis| dense.channels.kept_of(v, axis, removal),
-        masks: &places,
-        table: &dense.table,
-        runtime,
-        samples: &samples.parts,
-        threads: samples.threads,
-        options: options(dense, samples)?,
-        progress: &progress,
-    };
-    out.recovered = recover(&cx, &mut out.model)?;
+    let kept = |v: ValueId, axis: usize| dense.channels.kept_of(v, axis, removal);
+    let against = (&dense.model, &kept as Kept, &places);
+    let solved = |cx: &Recovery| Ok(recover(cx, &mut out.model)?);
+    out.recovered = with_recovery(dense, against, (runtime, samples), (watch, "recover"), solved)?;
     tell_resolved(dense, &mut out.model, removal)?;
     // A weight that could not be solved has the mask that the plan gives it, or none.
     let solved = |m: &MaskPlan| out.recovered.iter().find_map(|r| r.mask.clone().filter(|s| s.weight == m.weight));
@@ -110,14 +101,42 @@ fn check(
     Ok(())
 }
 
+/// Indices that are left of an axis of a value; `None` where all are.
+type Kept<'a> = &'a dyn Fn(ValueId, usize) -> Option<Vec<u32>>;
+
+/// Does what recovery does, on the samples: against a model, what is kept of it, and with masks.
+fn with_recovery<T>(
+    prepared: &Prepared,
+    (dense, kept, masks): (&Model, Kept, &Places),
+    (runtime, samples): (&dyn Runtime, &Samples),
+    (watch, stage): (&dyn Observer, &'static str),
+    work: impl FnOnce(&Recovery) -> Result<T, DriveError>,
+) -> Result<T, DriveError> {
+    let (progress, options) = (progress(watch, stage), options(prepared, samples)?);
+    let (table, threads, progress) = (&prepared.table, samples.threads, &progress);
+    let samples = &samples.parts;
+    work(&Recovery { dense, kept, masks, table, runtime, samples, threads, options, progress })
+}
+
+/// The same of a model against itself, of which nothing is cut or masked.
+pub(super) fn on_itself<T>(
+    prepared: &Prepared,
+    model: &Model,
+    with: (&dyn Runtime, &Samples),
+    stage: (&dyn Observer, &'static str),
+    work: impl FnOnce(&Recovery) -> Result<T, DriveError>,
+) -> Result<T, DriveError> {
+    with_recovery(prepared, (model, &|_, _| None, &Places::new()), with, stage, work)
+}
+
 /// How to recover on the samples.
-pub(super) fn options(dense: &Prepared, samples: &Samples) -> Result<RecoverOptions, DriveError> {
+fn options(dense: &Prepared, samples: &Samples) -> Result<RecoverOptions, DriveError> {
     let batch = samples.batch(&dense.model, &bound(dense, samples)?);
     Ok(RecoverOptions { batch, memory: samples.memory, ..RecoverOptions::default() })
 }
 
 /// Tells `watch` of a stage of so many steps when it begins, and of every step; asks it whether to stop.
-pub(super) fn progress<'a>(watch: &'a dyn Observer, stage: &'static str) -> impl Fn(usize, usize) -> bool + 'a {
+fn progress<'a>(watch: &'a dyn Observer, stage: &'static str) -> impl Fn(usize, usize) -> bool + 'a {
     let seen = AtomicUsize::new(usize::MAX);
     move |done, of| {
         if seen.swap(done, Ordering::Relaxed) == usize::MAX {

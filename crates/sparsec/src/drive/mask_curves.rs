@@ -1,6 +1,6 @@
 //! What zeros of each weight cost at the output, as `sparsec sensitivity` writes it.
 
-use super::cut::{options, progress};
+use super::cut::on_itself;
 use super::footing::{Footing, footing};
 use super::measure::compared;
 use super::share::macs_of_node;
@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use sparsec_calib::Known;
 use sparsec_cost::Target;
 use sparsec_ir::{Facts, Model, NodeId, Use, ValueId};
-use sparsec_passes::mask::{Places, WeightCurve, curves};
-use sparsec_passes::recover::Recovery;
+use sparsec_passes::mask::{WeightCurve, curves};
 use sparsec_plan::{Curve, MaskPlan, Pattern};
 use sparsec_runtime::Runtime;
 
@@ -96,15 +95,7 @@ impl MaskCurves {
     pub(super) fn plans(&self, shares: &[f64]) -> Vec<MaskPlan> {
         let can = self.weights.iter().filter(|w| !w.counts.is_empty());
         let some = can.zip(shares).filter(|(_, share)| **share < 1.0);
-        let (pattern, kept, why) = (self.pattern, None, None);
-        some.map(|(w, &density)| MaskPlan {
-            weight: w.weight.clone(),
-            pattern,
-            density,
-            kept: kept.clone(),
-            why: why.clone(),
-        })
-        .collect()
+        some.map(|(w, share)| MaskPlan::open(&w.weight, self.pattern, *share)).collect()
     }
     /// Checks that the curves are of this model.
     pub(super) fn check(&self, model: &Model) -> Result<(), DriveError> {
@@ -167,18 +158,6 @@ pub(super) fn curves_of(
     (samples, known): (&Samples, &dyn Known),
     watch: &dyn Observer,
 ) -> Result<(Vec<WeightCurve>, Facts), DriveError> {
-    let progress = progress(watch, "masks");
-    let cx = Recovery {
-        dense: model,
-        kept: &|_, _| None,
-        masks: &Places::new(),
-        table: &dense.table,
-        runtime,
-        samples: &samples.parts,
-        threads: samples.threads,
-        options: options(dense, samples)?,
-        progress: &progress,
-    };
     let facts = bound_facts(model, &dense.table, &dense.sizes(1, &dense.sizes_of(&samples.shapes()))?);
     let all = model.graph.nodes().map(|(id, _)| macs_of_node(model, &dense.table, &facts, id)).sum();
     let (inputs, reference) = compared((model, &facts), (runtime, &dense.table), &samples.parts, samples, all)?;
@@ -192,5 +171,7 @@ pub(super) fn curves_of(
         known.found(&id, parts, error);
         Ok(error)
     };
-    Ok((curves(&cx, model, (pattern, density), &probe)?, facts))
+    let at = (pattern, density);
+    let found = on_itself(dense, model, (runtime, samples), (watch, "masks"), |cx| Ok(curves(cx, model, at, &probe)?))?;
+    Ok((found, facts))
 }

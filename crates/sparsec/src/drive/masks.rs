@@ -42,14 +42,7 @@ impl MaskDecision {
     /// Masks of the weights that lose something, without what stays of each.
     pub fn plans(&self) -> Vec<MaskPlan> {
         let some = self.weights.iter().filter(|w| w.density < 1.0);
-        let plan = |w: &WeightMask| MaskPlan {
-            weight: w.weight.clone(),
-            pattern: self.pattern,
-            density: w.density,
-            kept: None,
-            why: None,
-        };
-        some.map(plan).collect()
+        some.map(|w| MaskPlan::open(&w.weight, self.pattern, w.density)).collect()
     }
     /// Multiplications by zero that the masks of `done` make.
     pub fn saved(&self, done: &[MaskPlan]) -> f64 {

@@ -1,11 +1,10 @@
 //! Orders of channels in which those that can share their zeros lie in one block.
 
-use super::cut::{options, progress};
+use super::cut::on_itself;
 use super::{DriveError, Observer, Prepared, Samples};
 use sparsec_analysis::{Group, Removal, UnitId};
 use sparsec_ir::Model;
-use sparsec_passes::mask::{Places, Rows, arranged, rows};
-use sparsec_passes::recover::Recovery;
+use sparsec_passes::mask::{Rows, arranged, rows};
 use sparsec_plan::Pattern;
 use sparsec_runtime::Runtime;
 use std::collections::BTreeMap;
@@ -26,19 +25,7 @@ pub fn order_for_masks(
     if pattern.outputs() < 2 {
         return Ok(out);
     }
-    let progress = progress(watch, "order");
-    let cx = Recovery {
-        dense: model,
-        kept: &|_, _| None,
-        masks: &Places::new(),
-        table: &dense.table,
-        runtime,
-        samples: &samples.parts,
-        threads: samples.threads,
-        options: options(dense, samples)?,
-        progress: &progress,
-    };
-    let rows = rows(&cx, model, pattern)?;
+    let rows = on_itself(dense, model, (runtime, samples), (watch, "order"), |cx| Ok(rows(cx, model, pattern)?))?;
     for (id, group) in dense.channels.groups.iter().enumerate() {
         let units: Vec<UnitId> = group.units.iter().copied().filter(|u| !removal.leaves(*u)).collect();
         let found: Vec<Vec<Vec<f64>>> =
