@@ -18,6 +18,7 @@ use sparsec_plan::Plan;
 use sparsec_runtime::Runtime;
 use sparsec_testkit::{Random, Snippet, full, random_inputs, random_model, snippets};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Cases of a normal run.
@@ -46,14 +47,43 @@ fn graphs() -> impl Strategy<Value = (u64, usize)> {
 }
 
 /// What the oracle says of a model with the random plan of a seed, if anything.
-fn oracle(model: &Model, plan: u64, keep: Keep, runtimes: &[Box<dyn Runtime>]) -> Option<String> {
+fn oracle(
+    model: &Model,
+    policies: &BTreeSet<Policy>,
+    plan: u64,
+    keep: Keep,
+    runtimes: &[Box<dyn Runtime>],
+) -> Option<String> {
     let typed = |v| matches!(&model.graph.value(v).ty, Some(Type::Tensor { shape: Some(_), .. }));
     if !model.graph.inputs().all(typed) {
         return None;
     }
-    let subject = Subject::of(model.clone());
+    let subject = Subject::allowing(model.clone(), policies.clone());
     let removal = subject.removal(&mut Random::new(plan), keep);
     subject.check(&removal, runtimes, &random_inputs(model, plan, 2)).err()
+}
+
+/// A failure told with the smallest model that shows it, its plan, and the file that holds both.
+fn told(
+    why: &str,
+    subject: &Subject,
+    (seed, steps): (u64, usize),
+    plan: u64,
+    keep: Keep,
+    runtimes: &[Box<dyn Runtime>],
+) -> TestCaseError {
+    let policies = &subject.channels.allowed.policies;
+    let small = smallest(&subject.model, why, &|model| oracle(model, policies, plan, keep, runtimes));
+    let subject = Subject::allowing(small, policies.clone());
+    let removal = subject.removal(&mut Random::new(plan), keep);
+    let plan = Plan::of(&subject.channels, &removal).to_yaml().unwrap_or_default();
+    let head: String =
+        format!("seed {seed}, {steps} steps: {why}\n{plan}").lines().map(|l| format!("# {l}\n")).collect();
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle.onnxtxt");
+    let text = head + &full(&subject.model);
+    let kept = std::fs::write(&file, &text).is_ok();
+    let at = if kept { format!(" (in {})", file.display()) } else { String::new() };
+    TestCaseError::fail(format!("{why}{at}\n{}", if kept { sparsec_testkit::summary(&subject.model) } else { text }))
 }
 
 /// What is wrong without names and numbers: what stays the same when a model shrinks.
@@ -67,7 +97,7 @@ fn kind(why: &str) -> String {
 }
 
 /// The smallest model found of which the same is said.
-fn smallest(model: &Model, why: &str, said: &dyn Fn(&Model) -> Option<String>) -> Subject {
+fn smallest(model: &Model, why: &str, said: &dyn Fn(&Model) -> Option<String>) -> Model {
     const MOST: u32 = 2000;
     let mut tried = 0;
     let mut judge = |m: &Model| {
@@ -78,7 +108,7 @@ fn smallest(model: &Model, why: &str, said: &dyn Fn(&Model) -> Option<String>) -
             _ => Judgement::Reject,
         }
     };
-    Subject::of(reduce(model, &sparsec_ops::table(), &mut judge).model)
+    reduce(model, &sparsec_ops::table(), &mut judge).model
 }
 
 #[test]
@@ -93,7 +123,7 @@ fn a_failing_case_shrinks_to_the_nodes_that_matter() {
     for seed in 0..40 {
         let model = random_model(seed, 10, &[]);
         if let Some(why) = said(&model) {
-            let small = smallest(&model, &why, &said).model;
+            let small = smallest(&model, &why, &said);
             assert!(small.graph.nodes().count() <= 2, "seed {seed}: {}", sparsec_testkit::full(&small));
             cases += 1;
         }
@@ -120,21 +150,8 @@ fn the_pruned_model_equals_the_masked_one() {
         let subject = Subject::of(graph(seed, steps, &pieces, &runtimes));
         let removal = subject.removal(&mut Random::new(plan), keep);
         let inputs = random_inputs(&subject.model, plan, 2);
-        let verdict = subject.check(&removal, &runtimes, &inputs).map_err(|why| {
-            let subject = smallest(&subject.model, &why, &|model| oracle(model, plan, keep, &runtimes));
-            let removal = subject.removal(&mut Random::new(plan), keep);
-            let plan = Plan::of(&subject.channels, &removal).to_yaml().unwrap_or_default();
-            let head: String =
-                format!("seed {seed}, {steps} steps: {why}\n{plan}").lines().map(|l| format!("# {l}\n")).collect();
-            let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle.onnxtxt");
-            let text = head + &full(&subject.model);
-            let kept = std::fs::write(&file, &text).is_ok();
-            let at = if kept { format!(" (in {})", file.display()) } else { String::new() };
-            TestCaseError::fail(format!(
-                "{why}{at}\n{}",
-                if kept { sparsec_testkit::summary(&subject.model) } else { text }
-            ))
-        })?;
+        let verdict = subject.check(&removal, &runtimes, &inputs);
+        let verdict = verdict.map_err(|why| told(&why, &subject, (seed, steps), plan, keep, &runtimes))?;
         let count = &counts[verdict as usize];
         count.set(count.get() + 1);
         Ok(())
@@ -184,7 +201,7 @@ fn where_policies_allow_more_the_pruned_model_equals_the_masked_one_of_their_def
         inexact.set(inexact.get() + subject.channels.inexact_cuts(&removal).count());
         let inputs = random_inputs(&subject.model, plan, 2);
         let found = subject.check(&removal, &runtimes, &inputs);
-        found.map(drop).map_err(|why| TestCaseError::fail(format!("seed {seed}, {steps} steps: {why}")))
+        found.map(drop).map_err(|why| told(&why, &subject, (seed, steps), plan, Keep::Some, &runtimes))
     });
     if let Err(e) = outcome {
         panic!("{e}");

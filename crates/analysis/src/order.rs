@@ -56,14 +56,10 @@ impl Removal {
 }
 
 impl Channels {
-    /// Whether the units of a group may lie in any order. Not where policies are allowed: slots are then worth what a node
-    /// makes of them together, and which orders keep that is not worked out.
+    /// Whether the units of a group may lie in any order.
     ///
     /// Linear in the slots and links of the axes that the units lie on, up to a logarithm.
     pub fn interchangeable(&self, group: GroupId) -> bool {
-        if !self.allowed.policies.is_empty() {
-            return false;
-        }
         let units = &self.groups[group].units;
         let [first, second, ..] = units.as_slice() else { return true };
         let next: BTreeMap<UnitId, UnitId> = units.iter().copied().zip(units.iter().copied().cycle().skip(1)).collect();

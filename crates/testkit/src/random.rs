@@ -124,11 +124,23 @@ pub fn random_inputs(model: &Model, seed: u64, batch: u64) -> Vec<Tensor> {
         let count = dims.iter().product::<u64>();
         match elem {
             ElemType::F32 => Tensor::f32(&dims, &(0..count).map(|_| random.normal() as f32).collect::<Vec<_>>()),
-            // Rows of an embedding: the generator's tables have VOCABULARY rows.
-            _ => Tensor::i64(&dims, &(0..count).map(|_| random.below(VOCABULARY) as i64).collect::<Vec<_>>()),
+            _ => Tensor::i64(&dims, &tokens(&mut random, count as usize, dims.last().map_or(1, |d| *d as usize))),
         }
     };
     model.graph.inputs().map(input).collect()
+}
+
+/// `count` rows of an embedding, in sequences of `length`. No row comes twice within a sequence while there are others: two
+/// places of equal content tie, and what picks one of them (`Hardmax`) then decides by the last bit of a sum.
+fn tokens(random: &mut Random, count: usize, length: usize) -> Vec<i64> {
+    let mut left = Vec::new();
+    let token = |i: usize| {
+        if i.is_multiple_of(length) || left.is_empty() {
+            left = (0..VOCABULARY as i64).collect();
+        }
+        left.swap_remove(random.below(left.len() as u64) as usize)
+    };
+    (0..count).map(token).collect()
 }
 
 /// Rows of every embedding.
